@@ -1,0 +1,160 @@
+"""Installation, version and strategy in; the ordered stages and steps out, and the hash that people approve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployments.engine.facts import OnFailure
+from deployments.engine.strategies import Batch, Options, batches
+
+PATIENCE = 600.0
+"""Seconds after which a host that stays out of reach is owed and a rollback ends without it (design section 4)."""
+
+QUICK, HEALTHY_WITHIN, DRAIN_WITHIN, TRANSFER_WITHIN = 120.0, 120.0, 60.0, 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step. `within` is seconds from its first claim to its deadline."""
+
+    kind: str
+    target: str | None = None
+    removes: tuple[str, ...] = ()
+    within: float = QUICK
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """Steps side by side, with the guards of facts.Stage."""
+
+    name: str
+    steps: tuple[PlannedStep, ...]
+    lane: str = "deploy"
+    min_serving: int = 0
+    max_failures: int = 0
+    on_failure: OnFailure = OnFailure.ROLL_BACK
+    retries: int = 2
+    patience: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What of an installation the plan depends on.
+
+    balanced: a balancer stands in front. smoke: the declared tests run on production after the last batch.
+    once: commands run once on one host between prepare and activate, by kind (backup, migrate).
+    """
+
+    endpoints: tuple[str, ...]
+    balanced: bool = False
+    smoke: bool = False
+    once: tuple[str, ...] = ()
+    healthy_within: float = HEALTHY_WITHIN
+    drain_within: float = DRAIN_WITHIN
+
+
+def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...]:
+    """The stages of a forward deployment. Raises strategies.Unfit."""
+    parts = batches(strategy, site.endpoints, options)
+    borne = options.max_failures
+    stages = [
+        _each("check", site.endpoints, PlannedStage("check every host", (), max_failures=borne)),
+        _prepare(site, borne),
+        *(_once(kind, site) for kind in site.once),
+    ]
+    for number, batch in enumerate(parts, start=1):
+        label = f"batch {number} of {len(parts)}" if len(parts) > 1 else "all hosts"
+        stages += _batch(site, batch, label, PlannedStage(label, (), max_failures=borne))
+    if site.smoke:
+        stages.append(PlannedStage("smoke tests", (PlannedStep("smoke"),), lane="watch", retries=0))
+    return tuple(stages)
+
+
+def plan_rollback(
+    site: Site, claimed: Sequence[str], *, untouched_serve: bool, keep: int = 1
+) -> tuple[PlannedStage, ...]:
+    """The stages that undo a deployment on every host whose activation was ever claimed.
+
+    Traffic moves first, to the side that is proven healthy at that moment. Where hosts of the other side serve, all
+    changed hosts go back together; where none does, one host leads, so that somebody always serves.
+    """
+    guard = PlannedStage(
+        "", (), lane="rollback", max_failures=len(claimed), on_failure=OnFailure.GO_ON, patience=PATIENCE
+    )
+    stages = [_each("look", claimed, _like(guard, "look at every changed host"), within=2 * PATIENCE)]
+    if site.balanced:
+        shift = PlannedStep("shift", within=2 * PATIENCE)
+        stages.append(_like(guard, "traffic to the healthy side", (shift,)))
+    groups = [tuple(claimed)] if untouched_serve or len(claimed) == 1 else [tuple(claimed[:1]), tuple(claimed[1:])]
+    for number, group in enumerate(groups, start=1):
+        floor = 0 if len(site.endpoints) == 1 else keep
+        label = "back" if len(groups) == 1 else ("the first host back" if number == 1 else "the others back")
+        stages += _batch(site, Batch(group, floor, 0.0), label, guard, within=2 * PATIENCE)
+    return tuple(stages)
+
+
+def _like(guard: PlannedStage, name: str, steps: tuple[PlannedStep, ...] = (), *, min_serving: int = 0) -> PlannedStage:
+    return PlannedStage(
+        name, steps, guard.lane, min_serving, guard.max_failures, guard.on_failure, guard.retries, guard.patience
+    )
+
+
+def _each(kind: str, endpoints: Sequence[str], stage: PlannedStage, within: float = QUICK) -> PlannedStage:
+    return _like(stage, stage.name, tuple(PlannedStep(kind, name, within=within) for name in endpoints))
+
+
+def _prepare(site: Site, borne: int) -> PlannedStage:
+    steps = tuple(PlannedStep("prepare", name, within=TRANSFER_WITHIN) for name in site.endpoints)
+    return PlannedStage("prepare every host", steps, lane="transfer", max_failures=borne)
+
+
+def _once(kind: str, site: Site) -> PlannedStage:
+    """Once per deployment, on one host. A half-done migration is for a person to judge, never for a retry."""
+    step = PlannedStep(kind, input={"endpoint": site.endpoints[0]}, within=TRANSFER_WITHIN)
+    return PlannedStage(f"{kind} once", (step,), on_failure=OnFailure.HOLD, retries=0)
+
+
+def _batch(site: Site, batch: Batch, label: str, guard: PlannedStage, within: float = 0.0) -> list[PlannedStage]:
+    """Out, drained, activated, healthy with the expected version, back in, watched."""
+    names = batch.endpoints
+    stages: list[PlannedStage] = []
+
+    def add(title: str, *steps: PlannedStep, min_serving: int = 0) -> None:
+        stages.append(_like(guard, f"{label}: {title}", steps, min_serving=min_serving))
+
+    group = {"endpoints": list(names)}
+    # Only a batch that leaves somebody behind can be taken out; the last serving host never is.
+    if site.balanced and len(names) < len(site.endpoints):
+        out = PlannedStep("take_out", removes=names, input=group, within=within or QUICK)
+        add("out of the balancer", out, min_serving=batch.min_serving)
+        add("drained", PlannedStep("drain", input=group, within=within or site.drain_within))
+        add("activated", *(PlannedStep("activate", name, within=within or QUICK) for name in names))
+    else:
+        restarts = (PlannedStep("activate", name, (name,), within or QUICK) for name in names)
+        add("activated", *restarts, min_serving=batch.min_serving)
+    add("healthy", *(PlannedStep("verify", name, within=within or site.healthy_within) for name in names))
+    if site.balanced:
+        add("back in the balancer", PlannedStep("put_in", input=group, within=within or QUICK))
+    if batch.bake > 0:
+        watch = PlannedStep("watch", input={**group, "seconds": batch.bake}, within=batch.bake + 86_400)
+        stages.append(PlannedStage(f"{label}: watched", (watch,), lane="watch", retries=0))
+    return stages
+
+
+def intent(**parts: Any) -> dict[str, Any]:
+    """What people approve: version digest, hosts, strategy, tests, policy revision and way back."""
+    wanted = {"version", "hosts", "strategy", "options", "tests", "revision", "way_back"}
+    if set(parts) != wanted:
+        raise ValueError(f"an intent has exactly the parts {', '.join(sorted(wanted))}")
+    return parts
+
+
+def plan_hash(wanted: Mapping[str, Any]) -> str:
+    """The sha256 of the canonical JSON of an intent."""
+    text = json.dumps(wanted, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,32 @@
+"""What traffic every endpoint should have, from what is known of the hosts now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+FULL = 100
+"""The weight of an endpoint that takes its whole share."""
+
+
+class NobodyLeft(ValueError):
+    """The change would leave no endpoint serving."""
+
+
+def taken_out(weights: Mapping[str, int], out: Collection[str]) -> dict[str, int]:
+    """The weights with some endpoints at 0. Raises NobodyLeft rather than leave nobody."""
+    changed = {name: 0 if name in out else weight for name, weight in weights.items()}
+    if any(weights.values()) and not any(changed.values()):
+        raise NobodyLeft("this would take the last serving host out of the balancer")
+    return changed
+
+
+def put_in(weights: Mapping[str, int], proven: Collection[str]) -> dict[str, int]:
+    """The weights with the endpoints that were proven healthy just now at their full share."""
+    return {name: FULL if name in proven else weight for name, weight in weights.items()}
+
+
+def towards(weights: Mapping[str, int], proven: Collection[str]) -> dict[str, int] | None:
+    """All traffic to the proven side; None where no host is proven, since any move would be a guess."""
+    if not proven:
+        return None
+    return {name: FULL if name in proven else 0 for name in weights}
