@@ -487,6 +487,7 @@ forget() { # old acts and old lines; under the lock, and only while nobody adds 
     sweep "$act"
     find "$act" -maxdepth 0 -mtime +14 -exec rm -rf {} + 2>/dev/null
   done
+  find "$state" "$state/answers" -maxdepth 1 -type f \( -name 'act-*' -o -path '*/answers/*' \) ! -path "$0" -mtime +14 -delete 2>/dev/null
   [ "$(wc -l <"$state/ledger")" -gt 5000 ] || return 0
   tail -n 2000 "$state/ledger" >"$state/ledger.new" && mv -f "$state/ledger.new" "$state/ledger"
 }

@@ -1,0 +1,170 @@
+"""What we ask of a host: the Protocol every host driver keeps, and the frozen values it takes and gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, Protocol
+
+CONTENT = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z.+-]{0,127}-[0-9a-f]{12}\Z")
+KEY = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z._:@+=-]{0,159}\Z")
+_NAME = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
+_ADDRESS = re.compile(r"\A[0-9A-Za-z:][0-9A-Za-z.:_-]{0,252}\Z")
+_USER = re.compile(r"\A[A-Za-z_][0-9A-Za-z_.-]{0,31}\Z")
+_FINGERPRINT = re.compile(r"\ASHA256:[0-9A-Za-z+/]{43}\Z")
+_KEY_REF = re.compile(r"\A(file:/[^\0-\x1f\x7f]+|env:[A-Za-z_][0-9A-Za-z_]*|agent)\Z")
+_PATH = re.compile(r"\A(/[^/\0-\x1f\x7f]+)+\Z")
+_UNIT = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z._:@-]{0,199}\Z")
+
+
+def _demand(pattern: re.Pattern[str], value: str, what: str) -> None:
+    if not pattern.match(value):
+        raise ValueError(f"{what} {value!r} is not acceptable")
+
+
+@dataclass(frozen=True)
+class HostAddress:
+    """Where and as whom a host is reached. `fingerprint` is "" until somebody pinned the host's key."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    fingerprint: str
+    key_ref: str
+    bastion: HostAddress | None = None
+
+    def __post_init__(self) -> None:
+        _demand(_NAME, self.name, "host name")
+        _demand(_ADDRESS, self.address, "host address")
+        _demand(_USER, self.user, "user")
+        _demand(_KEY_REF, self.key_ref, "key reference (file:/path, env:NAME or agent)")
+        if self.fingerprint:
+            _demand(_FINGERPRINT, self.fingerprint, "key fingerprint (SHA256:…)")
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port {self.port} is not acceptable")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One application's place on a host. `restart` is the installation's own command and wins over `unit`.
+
+    `port` and `log` (a file's path) only serve diagnosis; they may be left out.
+    """
+
+    root: str
+    slot: str = "main"
+    unit: str = ""
+    restart: str = ""
+    port: int = 0
+    log: str = ""
+
+    def __post_init__(self) -> None:
+        _demand(_PATH, self.root, "root (an absolute path)")
+        if ".." in self.root.split("/"):
+            raise ValueError(f"root {self.root!r} is not acceptable")
+        _demand(_NAME, self.slot, "slot")
+        if self.unit:
+            _demand(_UNIT, self.unit, "unit")
+        if self.log:
+            _demand(_PATH, self.log, "log (an absolute path)")
+        if "\0" in self.restart:
+            raise ValueError("the restart command holds a NUL character")
+
+
+@dataclass(frozen=True)
+class ReleaseFiles:
+    """What a host needs to hold a content: sizes in bytes, `files` counts members, `workflow` is canonical JSON.
+
+    `archive` opens the bytes anew each time it is called; None for a version without artifact.
+    """
+
+    content: str
+    archive: Callable[[], BinaryIO] | None
+    sha256: str
+    size: int
+    unpacked_size: int
+    files: int
+    workflow: bytes
+
+    def __post_init__(self) -> None:
+        _demand(CONTENT, self.content, "content")
+        if self.archive is None and self.size:
+            raise ValueError("a release without archive has size 0")
+        if self.archive is not None and not re.match(r"\A[0-9a-f]{64}\Z", self.sha256):
+            raise ValueError("an archive needs its sha256 as 64 hexadecimal digits")
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a host says about a site. `started_at` is seconds since 1970 by the host's clock; inodes -1: not counted."""
+
+    current: str | None
+    previous: str | None
+    live: str | None
+    releases: tuple[str, ...]
+    fence: int
+    disk_free: int
+    inodes_free: int
+    missing_tools: tuple[str, ...]
+    zstd: bool
+    started_at: int | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How an act went. `running`: the restart goes on, ask `status` or the same act again with the same key."""
+
+    state: Literal["done", "already", "running"]
+    sentence: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Hosts(Protocol):
+    """Each changing call carries `fence` (ever growing) and `key` (the act's name, stable over retries).
+
+    A host refuses a fence lower than the highest it saw, and a higher one ends what a lower one still runs.
+    `deadline` is in seconds and is kept by the host itself. All raise deployments.drivers.errors.HostError.
+    """
+
+    def facts(self, host: HostAddress, site: Site) -> HostFacts: ...
+
+    def prepare(
+        self, host: HostAddress, site: Site, release: ReleaseFiles, *, fence: int, key: str, deadline: float
+    ) -> Answer: ...
+
+    def activate(
+        self,
+        host: HostAddress,
+        site: Site,
+        content: str,
+        *,
+        expected: str | None,
+        fence: int,
+        key: str,
+        deadline: float,
+    ) -> Answer: ...
+
+    def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer: ...
+
+    def stop(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer: ...
+
+    def status(self, host: HostAddress, site: Site, key: str) -> Answer: ...
+
+    def read_workflow(self, host: HostAddress, site: Site) -> tuple[str, bytes]: ...
+
+    def logs(self, host: HostAddress, site: Site, lines: int) -> str: ...
+
+    def diagnose(self, host: HostAddress, site: Site) -> dict[str, str]: ...
+
+    def prune(self, host: HostAddress, site: Site, keep: AbstractSet[str], *, fence: int, key: str) -> Answer: ...
+
+    def put_file(self, host: HostAddress, path: str, content: bytes, *, root: str, fence: int) -> None: ...
+
+    def read_file(self, host: HostAddress, path: str) -> bytes: ...
+
+    def run(
+        self, host: HostAddress, words: Sequence[str], stdin: bytes = b"", timeout: float = 30
+    ) -> tuple[int, bytes, bytes]: ...
