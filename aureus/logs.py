@@ -23,6 +23,20 @@ SHAPES = re.compile(
     re.S,
 )
 SHORTEST = 6
+# They tell of each request, connection or message; Celery's would repeat every tick of each second.
+QUIET = (
+    "paramiko",
+    "fabric",
+    "invoke",
+    "asyncssh",
+    "urllib3",
+    "kombu",
+    "tornado.access",
+    "django.server",
+    "celery.beat",
+    "celery.worker.strategy",
+    "celery.app.trace",
+)
 
 
 def redaction(secrets: Iterable[str]) -> Callable[[Any], Any]:
@@ -114,8 +128,8 @@ def _formatter(redact: Processor, shared: list[Processor], form: str) -> logging
 
 
 def _quieten(level: str) -> None:
-    """Libraries that log each request or connection speak up from WARNING on."""
+    """Chatty libraries speak up from WARNING on."""
     if level == "debug":
         return
-    for name in ("paramiko", "fabric", "invoke", "asyncssh", "urllib3", "kombu", "tornado.access", "django.server"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -5,7 +5,6 @@ import hmac
 import secrets
 import sys
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from aureus import conf, logs, servers
@@ -16,7 +15,6 @@ try:
 except conf.ConfigurationError as error:
     sys.exit(str(error))
 
-ROOT = Path(__file__).resolve().parent.parent
 _kept = kept.read(AUREUS.home) if AUREUS.embedded_postgres else None
 
 # A process that finds no kept secret (no `aureus up` so far) signs with one of its own, which ends with it.
@@ -102,7 +100,6 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "static/"
-STATIC_ROOT = ROOT / "build" / "static"
 # WhiteNoise serves the installed packages' files in place: nothing to collect, nothing to forget after an upgrade.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False

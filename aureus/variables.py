@@ -8,7 +8,10 @@ from aureus.kinds import Kind
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table. `ignored` says why a name of the guide changes nothing here."""
+    """One row of the table.
+
+    `ignored` says why a name of the guide changes nothing here; `workers_only` keeps it out of web, Beat and Flower.
+    """
 
     name: str
     kind: Kind
@@ -18,6 +21,7 @@ class Setting:
     ignored: str = ""
     shown_default: str = ""
     alias: str = ""
+    workers_only: bool = False
 
 
 def _ignored(name: str, why: str, *, secret: bool = False) -> Setting:
@@ -32,7 +36,14 @@ def _of_environment(prefix: str, hosts: str) -> tuple[Setting, ...]:
         Setting(
             f"{prefix}_USER", kinds.TEXT, None, f"SSH user on {prefix.lower()} hosts for `aureus apply --from-env`."
         ),
-        Setting(f"{prefix}_SSH_KEY", kinds.TEXT, None, f"SSH private key for {prefix.lower()} hosts.", secret=True),
+        Setting(
+            f"{prefix}_SSH_KEY",
+            kinds.TEXT,
+            None,
+            f"SSH private key for {prefix.lower()} hosts.",
+            secret=True,
+            workers_only=True,
+        ),
         Setting(
             f"{prefix}_KNOWN_HOSTS",
             kinds.TEXT,
@@ -51,7 +62,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "AUREUS_ENV",
             kinds.one_of("development", "test", "staging", "production"),
             "development",
-            "What this installation is; in `production` cookies are marked for HTTPS when `PUBLIC_URL` is https.",
+            "What this installation is called: a word for people, no default depends on it.",
             alias="NODE_ENV",
         ),
         Setting(
@@ -142,6 +153,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             None,
             "Password of the user `admin` when the first start creates it.",
             secret=True,
+            workers_only=True,
             shown_default="generated and printed once",
         ),
     ),
@@ -193,7 +205,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         _ignored("METRICS_PORT", "metrics are answered at `/metrics` on `PORT`"),
         _ignored("ENABLE_TRACING", "no tracer is built in; every log line and answer carries a request id"),
         _ignored("JAEGER_ENDPOINT", "no tracer is built in"),
-        Setting("SLACK_WEBHOOK", kinds.HTTP, None, "Where notifications are posted.", secret=True),
+        Setting("SLACK_WEBHOOK", kinds.HTTP, None, "Where notifications are posted.", secret=True, workers_only=True),
     ),
     "Hosts": (
         *_of_environment("STAGING", "HOST"),

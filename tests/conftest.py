@@ -1,4 +1,4 @@
-"""Real servers for the test run: one PostgreSQL and one Valkey in a temporary folder, started by the first test that asks."""
+"""Real servers for the test run: one PostgreSQL, one Valkey, started by the first test that asks for them."""
 
 import os
 import secrets
@@ -69,7 +69,7 @@ def django_db_modify_db_settings(postgres: Postgres) -> None:
     connections["default"].settings_dict.update(address, NAME="aureus")
 
 
-class _running:  # noqa: N801 - reads as a phrase
+class _running:
     """A server for the time of a `with` block, ended by `end`, and by the kernel should this process die."""
 
     def __init__(self, command: list[str], end: signal.Signals, log: Path, **how: object) -> None:

@@ -113,7 +113,7 @@ class Postgres:
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise PostgresError(
-                    f"The password kept for {self.folder} is not the server's: put back the kept.json that belongs to it."
+                    f"The kept password is not the one of {self.folder}: put back the kept.json that belongs to it."
                 ) from None
             return False
         return True
@@ -233,5 +233,5 @@ def _demand_entry(folder: Path, owner: pwd.struct_passwd) -> None:
     if closed:
         raise PostgresError(
             f"As root, Aureus runs PostgreSQL as user {owner.pw_name}, who cannot enter {closed}; "
-            "set AUREUS_HOME to a folder everybody may enter, such as /var/lib/aureus, or start Aureus as an ordinary user."
+            "set AUREUS_HOME to a folder everybody may enter, such as /var/lib/aureus, or start as an ordinary user."
         )

@@ -1,4 +1,4 @@
-"""The embedded Valkey from its wheel: loopback, password from the first moment, every write kept in an append-only file."""
+"""The embedded Valkey from its wheel: loopback, a password from the first moment, an append-only file."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ties a process to the one that started it: when that one is gone, by kill -9 too, the kernel sends this one a signal."""
+"""Ties a process to the one that started it: when that one is gone, by kill -9 too, the kernel signals this one."""
 
 import ctypes
 import os

@@ -1,0 +1,5 @@
+import sys
+
+from aureus.up import run
+
+sys.exit(run())
