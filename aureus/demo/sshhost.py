@@ -42,11 +42,15 @@ class SSHHost:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        assert child.stdin and child.stdout and child.stderr
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
         feeding = asyncio.create_task(_feed(process, child.stdin))
-        working = asyncio.gather(_pull(child.stdout, process.stdout), _pull(child.stderr, process.stderr), child.wait())
-        leaving = asyncio.create_task(process.channel.wait_closed())
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        working: asyncio.Future[object] = asyncio.gather(
+            _pull(child.stdout, process.stdout), _pull(child.stderr, process.stderr), child.wait()
+        )
+        leaving: asyncio.Future[object] = asyncio.create_task(process.channel.wait_closed())
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
