@@ -1,0 +1,89 @@
+"""Is it well: smoke runs, monitoring windows and their samples. `subject` is a deployment's id, without a key up."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+from aureus.journal.models import ClockTimestamp
+from aureus.lease import Lease
+
+
+class SmokeRun(Lease):
+    """One run of active probes against the hosts of a deployment."""
+
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    subject = models.UUIDField(db_index=True)
+    content = models.CharField(max_length=150)
+    tests = models.JSONField()
+    results = models.JSONField(default=list)
+    observed = models.JSONField(default=dict, help_text="Content per host, before and after.")
+    verdict = models.CharField(max_length=10, blank=True, choices=[(v, v) for v in ("passed", "failed")])
+    asked_by = models.CharField(max_length=150)
+    at = models.DateTimeField(db_default=ClockTimestamp())
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+
+
+class Window(models.Model):
+    """The time in which a version is watched: a bake between batches, or the long one after `deployed`."""
+
+    class Kind(models.TextChoices):
+        BAKE = "bake"
+        AFTER = "after"
+
+    class Verdict(models.TextChoices):
+        PASS = "pass"  # noqa: S105 - a verdict
+        FAIL = "fail"
+        INCONCLUSIVE = "inconclusive"
+        SUPERSEDED = "superseded"
+
+    subject = models.UUIDField(db_index=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    content = models.CharField(max_length=150)
+    endpoints = models.JSONField(help_text="What is watched: endpoint -> its addresses and expected content.")
+    baseline = models.JSONField(default=dict, help_text="Endpoints still on `from`, watched for comparison.")
+    rules = models.JSONField(default=dict)
+    armed = models.BooleanField(default=True, help_text="A failure starts the rollback by itself.")
+    opens_at = models.DateTimeField()
+    closes_at = models.DateTimeField()
+    holds_until = models.DateTimeField(help_text="Until then an inconclusive window waits for better samples.")
+    sample_seconds = models.FloatField(default=5.0)
+    next_sample_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    verdict = models.CharField(max_length=20, blank=True, choices=Verdict.choices)
+    cause = models.CharField(max_length=40, blank=True)
+    basis = models.CharField(max_length=40, blank=True)
+    flagged = models.BooleanField(default=False, help_text="Went on although it could not be judged, or degraded.")
+    record = models.JSONField(default=dict, help_text="The decision: rule, values, samples, threshold, source, time.")
+
+    class Meta:
+        ordering = ["-opens_at", "-id"]
+        indexes = [
+            models.Index(fields=["next_sample_at"], condition=models.Q(closed_at=None), name="window_due"),
+        ]
+
+
+class Sample(models.Model):
+    """One measurement of one host, in counts."""
+
+    window = models.ForeignKey(Window, on_delete=models.CASCADE, related_name="samples")
+    endpoint = models.CharField(max_length=100)
+    content = models.CharField(max_length=150, blank=True)
+    source = models.CharField(max_length=20)
+    kind = models.CharField(max_length=20, default="counts")
+    at = models.DateTimeField()
+    seconds = models.FloatField(null=True, blank=True, help_text="How long a probe's answer took.")
+    requests = models.IntegerField(default=0)
+    errors = models.IntegerField(default=0)
+    buckets = models.JSONField(default=list, help_text="Cumulative counts by upper bound in seconds; null: no bound.")
+    healthy = models.BooleanField(null=True, blank=True)
+    why = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["at", "id"]
+        indexes = [models.Index(fields=["window", "at"])]
