@@ -72,10 +72,17 @@ def redactor(clean: Callable[[Any], Any]) -> Processor:
 
 def _line(_logger: Any, _method: str, event: EventDict) -> str:
     """time level event key=value …; the trace, if any, on lines of its own."""
-    head = f"{event.pop('timestamp', '')} {event.pop('level', ''):7} {event.pop('event', '')}"
+    head = f"{event.pop('timestamp', '')} {event.pop('level', ''):7} {_one_line(event.pop('event', ''))}"
     trace = event.pop("exception", "")
-    pairs = " ".join(f"{key}={value!r}" if " " in str(value) else f"{key}={value}" for key, value in event.items())
+    pairs = " ".join(
+        f"{key}={value!r}" if re.search(r"\s", str(value)) else f"{key}={value}" for key, value in event.items()
+    )
     return "\n".join(filter(None, [f"{head} {pairs}".rstrip(), trace]))
+
+
+def _one_line(text: object) -> str:
+    """So that nobody forges a line of the log."""
+    return str(text).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def configure(level: str, form: str, secrets: Iterable[str] = ()) -> None:

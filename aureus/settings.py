@@ -112,4 +112,5 @@ UNFOLD = {"SITE_TITLE": "Aureus", "SITE_HEADER": "Aureus", "SITE_SYMBOL": "deplo
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
 LOGGING_CONFIG = None
-logs.configure(AUREUS.LOG_LEVEL, AUREUS.LOG_FORMAT, secrets=[*AUREUS.secrets, JWT_SECRET, SECRET_KEY])
+_known_secrets = [*AUREUS.secrets, JWT_SECRET, SECRET_KEY, *(_kept.secrets if _kept else ())]
+logs.configure(AUREUS.LOG_LEVEL, AUREUS.LOG_FORMAT, secrets=_known_secrets)

@@ -27,6 +27,10 @@ class Kept:
     def redis_url(self) -> str:
         return f"redis://:{self.valkey_password}@127.0.0.1:{self.valkey_port}/0"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.postgres_password, self.valkey_password, self.jwt_secret, self.flower_password)
+
 
 def read(home: Path) -> Kept | None:
     """What is kept under `home`; None before the first start or for a user who may not read it."""

@@ -1,0 +1,40 @@
+# Everything a person types. `make help` lists it.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo up test system simulate check bench install install-dev
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+demo: install ## a whole story on this machine: a good version, a bad one, and its rollback
+	@$(BIN)/aureus demo
+
+up: install ## run Aureus here, with PostgreSQL and Valkey of its own
+	@exec $(BIN)/aureus up
+
+test: install-dev ## all tests that need nothing but this machine
+	@$(PYTEST) -m "not system" $(ARGS)
+
+system: install-dev ## tests against sshd, nginx and HAProxy from the system's packages
+	@$(PYTEST) -m system $(ARGS)
+
+simulate: install-dev ## the simulator over the pure core (ARGS="--worlds 100000 --seed 7")
+	@$(BIN)/python -m tests.engine.simulate $(ARGS)
+
+bench: install-dev ## measure against ssh, tar and an empty Celery task; prints ratios
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+check: install-dev ## format, lint, types, directions, shell
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy aureus releases health deployments tests
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+
+install:
+	@deploy/bootstrap.sh
+
+install-dev:
+	@deploy/bootstrap.sh dev
