@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes .venv with what Aureus needs: finds a Python that really runs, installs the pinned, hashed requirements.
-# Usage: deploy/bootstrap.sh [dev]       PYTHON=/path/to/python names the interpreter.
+# Usage: deploy/bootstrap.sh [dev | --which]       PYTHON=/path/to/python names the interpreter; --which only prints it.
 # A second call with unchanged requirements does nothing.
 set -eu
 
@@ -21,14 +21,11 @@ candidates() {
         command -v "python$version" || true
     done
     for version in 3.13 3.12 3.14; do
-        for folder in "${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}/versions" /opt/pyenv/versions \
+        for folder in "${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}/versions" \
             "${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-${HOME:-/nonexistent}/.local/share}/uv/python}"; do
             for found in "$folder"/*"$version"*/bin/python3; do
                 [ -x "$found" ] && printf '%s\n' "$found"
             done
-        done
-        for found in "/usr/bin/python$version" "/usr/local/bin/python$version" "/opt/homebrew/bin/python$version"; do
-            [ -x "$found" ] && printf '%s\n' "$found"
         done
     done
     command -v python3 || true
@@ -52,6 +49,20 @@ find_python() {
     done
 }
 
+demand_python() {
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        echo "Aureus needs Python 3.12 or newer with ssl and venv: install it (Debian and Ubuntu: apt install python3 python3-venv; elsewhere: python.org, pyenv or uv) or set PYTHON=/path/to/python." >&2
+        exit 1
+    fi
+}
+
+if [ "${1:-}" = --which ]; then
+    demand_python
+    printf '%s\n' "$python"
+    exit 0
+fi
+
 digest() {
     { cat "$requirements"; sed '/^\[tool/,$d' "$root/pyproject.toml"; } | { sha256sum 2>/dev/null || shasum -a 256; } | cut -d' ' -f1
 }
@@ -63,11 +74,7 @@ if [ -f "$stamp" ] && grep -qx "$wanted" "$stamp" && [ -n "$(version_of "$venv/b
 fi
 
 if [ -z "$(version_of "$venv/bin/python")" ]; then
-    python=$(find_python)
-    if [ -z "$python" ]; then
-        echo "Aureus needs Python 3.12 or newer with ssl and venv: install it (Debian and Ubuntu: apt install python3 python3-venv; elsewhere: python.org, pyenv or uv) or set PYTHON=/path/to/python." >&2
-        exit 1
-    fi
+    demand_python
     echo "Making .venv with $python ($(version_of "$python"))"
     rm -rf "$venv"
     "$python" -m venv "$venv"
