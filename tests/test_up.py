@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from aureus.embedded import kept
+from aureus.embedded.postgres import Postgres
 from aureus.up import environment, processes
 from tests.conftest import wait_until
 
@@ -36,8 +37,8 @@ HIDDEN = {
 class Instance:
     """One `aureus up` with a folder and ports of its own."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, **given: str) -> None:
+        self.home, self.given = home, given
         self.port, self.flower_port = kept.free_ports(2)
         self.starts = 0
 
@@ -56,7 +57,7 @@ class Instance:
     def environ(self) -> dict[str, str]:
         given = {"AUREUS_HOME": str(self.home), "PORT": str(self.port), "FLOWER_PORT": str(self.flower_port)}
         system = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        return system | given | HIDDEN
+        return system | given | HIDDEN | self.given
 
     @property
     def text(self) -> str:
@@ -209,6 +210,23 @@ def test_two_instances_run_side_by_side_and_a_taken_port_is_named(living: Instan
     )
     assert refused.returncode == 1
     assert f"PORT={living.port}" in refused.stderr
+
+
+def test_with_given_servers_neither_is_started(open_folder: Path, postgres: Postgres, valkey: str) -> None:
+    postgres.create_database("given")
+    url = f"postgresql://aureus:{postgres.password}@127.0.0.1:{postgres.port}/given"
+    instance = Instance(
+        open_folder / "given", DATABASE_URL=url, REDIS_URL=valkey, JWT_SECRET="s" * 40, ADMIN_PASSWORD="chosen by me"
+    ).start()
+    try:
+        assert sign_in(instance.port, "chosen by me")
+        assert "chosen by me" not in instance.text and "shown this once" not in instance.text
+        assert not (instance.home / "postgres").exists() and not (instance.home / "valkey").exists()
+        worker = Path(f"/proc/{instance.child('worker-deploy')}/environ").read_bytes()
+        wait_until(lambda: children_of(instance.child("worker-deploy")), seconds=60, what="a worker at the given Redis")
+        assert b"DATABASE_URL" in worker
+    finally:
+        assert instance.stop() == 0
 
 
 def test_a_killed_worker_is_started_again_and_leaves_no_child(living: Instance) -> None:
