@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from aureus.embedded import kept
-from aureus.embedded.postgres import Postgres
+from aureus.embedded.postgres import Postgres, PostgresError
 from aureus.up import environment, processes
 from tests.conftest import wait_until
 
@@ -314,3 +314,11 @@ def test_a_wrong_configuration_names_every_mistake_at_once(tmp_path: Path) -> No
     assert refused.returncode == 2
     assert all(name in refused.stderr for name in ("PORT", "ENABLE_AUTH", "JWT_SECRET"))
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another user")
+def test_root_is_told_which_folder_the_other_user_cannot_enter(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(PostgresError, match=r"cannot enter .*set AUREUS_HOME"):
+        Postgres(closed / "postgres", 1, "password").prepare()

@@ -71,6 +71,7 @@ class Postgres:
 
     @cached_property
     def programs(self) -> Path:
+        self._make_folder()
         return _unpacked(self.folder, self.owner) / "bin"
 
     @property
@@ -88,9 +89,7 @@ class Postgres:
 
     def prepare(self) -> None:
         """Make the data folder at the first start; take away what a killed server left. Raises PostgresError."""
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if self.owner is not None:
-            _demand_entry(self.folder, self.owner)
+        self._make_folder()
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._drop_stale_pid()
@@ -131,6 +130,11 @@ class Postgres:
                 return True
         finally:
             connection.close()
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if self.owner is not None:
+            _demand_entry(self.folder, self.owner)
 
     def _initialise(self) -> None:
         # Made under another name and renamed when complete: a killed initdb leaves nothing that looks like data.
