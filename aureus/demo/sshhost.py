@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -46,11 +47,10 @@ class SSHHost:
         assert child.stdout is not None
         assert child.stderr is not None
         feeding = asyncio.create_task(_feed(process, child.stdin))
-        working: asyncio.Future[object] = asyncio.gather(
-            _pull(child.stdout, process.stdout), _pull(child.stderr, process.stderr), child.wait()
-        )
-        leaving: asyncio.Future[object] = asyncio.create_task(process.channel.wait_closed())
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        working = asyncio.gather(_pull(child.stdout, process.stdout), _pull(child.stderr, process.stderr), child.wait())
+        leaving = asyncio.create_task(process.channel.wait_closed())
+        ends: set[asyncio.Future[Any]] = {working, leaving}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)

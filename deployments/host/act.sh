@@ -125,9 +125,10 @@ members() { # ACT: the living processes of its session that are ours to end
   done
 }
 
-others() { # ACT: its members without this shell and, when this shell is of it, the leader that waits for it
+others() { # ACT: its members without this shell, its copies, and the leader that waits for it
+  read -r me _ </proc/self/stat
   for pid in $(members "$1"); do
-    [ "$pid" = $$ ] || { [ -n "$registered" ] && [ "$pid" = "$session" ]; } || printf '%s ' "$pid"
+    [ "$pid" = $$ ] || [ "$pid" = "$me" ] || { [ -n "$registered" ] && [ "$pid" = "$session" ]; } || printf '%s ' "$pid"
   done
 }
 
@@ -201,6 +202,8 @@ raise_fence() { # under the lock: refuse if late, remember the fence, end what c
     read -r of <"$act/fence" || of=0
     [ "$verb" = stop ] || [ "$of" -lt "$fence" ] || [ "${act##*/}" = "$key" ] || continue
     end_others "$act" || fail busy "act ${act##*/} does not end: processes $left" "{\"alive\":$(text "$left")}"
+    [ -e "$act/result" ] || printf '"state":"refused","code":"stale_fence","sentence":"ended by fence %s","data":{"fence":%s}}\n' \
+      "$fence" "$fence" >"$act/result"
     sweep "$act"
   done
 }

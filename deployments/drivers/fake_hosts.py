@@ -1,0 +1,354 @@
+"""Hosts in memory, for tests of what drives them: the same Protocol, the same contract, and switches for faults."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from deployments.drivers.errors import ActFailed, ActRefused, ActTimedOut, HostError, KeyRefused, Unreachable
+from deployments.drivers.hosts import CONTENT, KEY, Answer, HostAddress, HostFacts, ReleaseFiles, Site
+from releases.archive import UnsafeArchive, inspect
+
+
+@dataclass
+class FakeSite:
+    """One root on one fake host. `ledger` has (key, fence, verb, content, result)."""
+
+    fence: int = 0
+    releases: dict[str, bytes] = field(default_factory=dict)
+    incomplete: set[str] = field(default_factory=set)
+    slots: dict[str, str] = field(default_factory=dict)
+    live: str | None = None
+    ledger: list[tuple[str, int, str, str, str]] = field(default_factory=list)
+    outcomes: dict[str, Answer | HostError] = field(default_factory=dict)
+    running: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # key -> fence, slot, content
+    ended: list[int] = field(default_factory=list)  # made-up process numbers of what the last raised fence ended
+    restarts: int = 0
+
+    def note(self, key: str, fence: int, verb: str, content: str, result: str) -> None:
+        self.ledger.append((key, fence, verb, content, result))
+
+    def started(self, slot: str) -> str | None:
+        """The content whose activation was the slot's last and was finished."""
+        of_slot = [line for line in self.ledger if line[2] == f"activate@{slot}"]
+        return of_slot[-1][3] if of_slot and of_slot[-1][4] == "done" else None
+
+
+@dataclass
+class FakeHost:
+    """One machine and what is wrong with it. Set a switch, and the next calls meet the fault."""
+
+    unreachable: bool = False
+    key_changed: bool = False
+    disk_free: int = 10**12
+    inodes_free: int = 10**9
+    missing_tools: tuple[str, ...] = ()
+    restart_fails: bool = False
+    restart_hangs: bool = False  # activation answers `running` until `finish` or `fail` is called
+    restart_hangs_past_deadline: bool = False
+    lose_calls: int = 0  # so many next changing calls never arrive
+    lose_answers: int = 0  # so many next changing calls are carried out, and then the connection breaks
+    sites: dict[str, FakeSite] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)  # verb, key or path
+
+    def site(self, root: str) -> FakeSite:
+        return self.sites.setdefault(root, FakeSite())
+
+    def finish(self, root: str, key: str) -> None:
+        """Let a hanging restart succeed."""
+        site = self.site(root)
+        fence, slot, content = site.running.pop(key)
+        site.restarts += 1
+        site.note(key, fence, f"activate@{slot}", content, "done")
+        site.outcomes[key] = Answer("done", f"{content} runs in slot {slot}")
+
+    def fail(self, root: str, key: str) -> None:
+        """Let a hanging restart fail."""
+        site = self.site(root)
+        fence, slot, content = site.running.pop(key)
+        site.note(key, fence, f"activate@{slot}", content, "failed")
+        site.outcomes[key] = _restart_failed(content)
+
+
+class FakeHosts:
+    """A fleet by host name. `at(name)` is the machine, to look at and to break. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, FakeHost] = {}
+        self._lock = threading.RLock()
+
+    def at(self, name: str) -> FakeHost:
+        """The machine of that name; it exists as soon as somebody speaks of it."""
+        with self._lock:
+            return self.machines.setdefault(name, FakeHost())
+
+    def facts(self, host: HostAddress, site: Site) -> HostFacts:
+        with self._reach(host, "facts", "") as machine:
+            here = machine.site(site.root)
+            current = here.slots.get(site.slot)
+            done = [line[3] for line in here.ledger if line[2] == f"activate@{site.slot}" and line[4] == "done"]
+            return HostFacts(
+                current=current,
+                previous=next((content for content in reversed(done) if content != current), None),
+                live=here.live,
+                releases=tuple(sorted(set(here.releases) - here.incomplete)),
+                fence=here.fence,
+                disk_free=machine.disk_free,
+                inodes_free=machine.inodes_free,
+                missing_tools=machine.missing_tools,
+                zstd=True,
+                started_at=here.restarts or None,
+            )
+
+    def prepare(
+        self, host: HostAddress, site: Site, release: ReleaseFiles, *, fence: int, key: str, deadline: float
+    ) -> Answer:
+        with self._change(host, site.root, "prepare", fence, key) as (machine, here):
+            _tools(machine)
+            if release.content in here.releases and release.content not in here.incomplete:
+                here.note(key, fence, "prepare", release.content, "already")
+                return Answer("already", f"{release.content} is here and complete")
+            if machine.disk_free < release.unpacked_size * 12 // 10 + release.size:
+                raise ActRefused(f"host {host.name}: not enough space is free in {site.root}", code="no_space")
+            if machine.inodes_free <= release.files + 32:
+                raise ActRefused(f"host {host.name}: not enough inodes are free in {site.root}", code="no_inodes")
+            _check_archive(host, release)
+            here.releases[release.content] = release.workflow
+            here.incomplete.discard(release.content)
+            here.note(key, fence, "prepare", release.content, "done")
+            return Answer("done", f"{release.content} is prepared")
+
+    def activate(
+        self,
+        host: HostAddress,
+        site: Site,
+        content: str,
+        *,
+        expected: str | None,
+        fence: int,
+        key: str,
+        deadline: float,
+    ) -> Answer:
+        _demand_content(content)
+        with self._change(host, site.root, "activate", fence, key) as (machine, here):
+            _tools(machine)
+            if key in here.running:
+                here.running[key] = (fence, *here.running[key][1:])
+                return Answer("running", f"the restart of {content} goes on")
+            if here.slots.get(site.slot) == content and here.started(site.slot) == content:
+                return _kept(here, key, Answer("already", f"{content} is what slot {site.slot} runs"))
+            self._switch(host, here, site.slot, content, expected, (key, fence))
+            return _restart(machine, here, site.slot, content, (key, fence))
+
+    def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
+        with self._change(host, site.root, "live", fence, key) as (_, here):
+            if site.slot not in here.slots:
+                raise ActRefused(f"host {host.name}: slot {site.slot} has no release yet", code="no_slot")
+            here.live = site.slot
+            here.note(key, fence, "live", "-", "done")
+            return Answer("done", f"current is slot {site.slot}")
+
+    def stop(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
+        with self._change(host, site.root, "stop", fence, key) as (_, here):
+            ended, here.ended = here.ended, []
+            here.note(key, fence, "stop", "-", "done")
+            return Answer("done", "ended", {"ended": ended})
+
+    def status(self, host: HostAddress, site: Site, key: str) -> Answer:
+        with self._reach(host, "status", key) as machine:
+            here = machine.site(site.root)
+            if key in here.running:
+                return Answer("running", "the act goes on")
+            outcome = here.outcomes.get(key)
+            if outcome is None:
+                raise ActFailed(f"host {host.name}: act {key} was never begun on this host", code="absent")
+            if isinstance(outcome, HostError):
+                raise outcome
+            return outcome
+
+    def read_workflow(self, host: HostAddress, site: Site) -> tuple[str, bytes]:
+        with self._reach(host, "workflow", "") as machine:
+            here = machine.site(site.root)
+            content = here.slots.get(site.slot)
+            if content is None:
+                raise ActRefused(f"host {host.name}: slot {site.slot} has no release", code="no_release")
+            return content, here.releases[content]
+
+    def logs(self, host: HostAddress, site: Site, lines: int) -> str:
+        with self._reach(host, "logs", "") as machine:
+            return "\n".join(" ".join(map(str, line)) for line in machine.site(site.root).ledger[-lines:])
+
+    def diagnose(self, host: HostAddress, site: Site) -> dict[str, str]:
+        with self._reach(host, "diagnose", ""):
+            return {"service": "no unit is declared", "logs": self.logs(host, site, 10), "port_owner": ""}
+
+    def prune(self, host: HostAddress, site: Site, keep: AbstractSet[str], *, fence: int, key: str) -> Answer:
+        for content in keep:
+            _demand_content(content)
+        with self._change(host, site.root, "prune", fence, key) as (_, here):
+            if any(line[0] == key and line[2] == "prune" for line in here.ledger):
+                return Answer("already", "pruned before")
+            removed = sorted(set(here.releases) - keep - set(here.slots.values()))
+            for content in removed:
+                del here.releases[content]
+            here.note(key, fence, "prune", "-", "done")
+            return Answer("done", "", {"removed": removed})
+
+    def put_file(self, host: HostAddress, path: str, content: bytes, *, root: str, fence: int) -> None:
+        if not path.startswith("/"):
+            raise ValueError(f"path {path!r} is not absolute")
+        with self._change(host, root, "put", fence, "put") as (machine, _):
+            machine.files[path] = content
+
+    def read_file(self, host: HostAddress, path: str) -> bytes:
+        with self._reach(host, "read", path) as machine:
+            if path not in machine.files:
+                raise ActRefused(f"host {host.name} has no file {path}", code="not_found")
+            return machine.files[path]
+
+    def run(
+        self, host: HostAddress, words: Sequence[str], stdin: bytes = b"", timeout: float = 30
+    ) -> tuple[int, bytes, bytes]:
+        """Runs the words on this machine: a fake of every program would prove nothing about any."""
+        with self._reach(host, "run", words[0]):
+            pass
+        try:
+            done = subprocess.run(list(words), input=stdin, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise ActTimedOut(
+                f"host {host.name}: {words[0]} did not end within {timeout:.0f} s", code="deadline"
+            ) from None
+        return done.returncode, done.stdout, done.stderr
+
+    def _switch(
+        self, host: HostAddress, here: FakeSite, slot: str, content: str, expected: str | None, act: tuple[str, int]
+    ) -> None:
+        was = here.slots.get(slot)
+        if content not in here.releases or content in here.incomplete:
+            raise ActRefused(f"host {host.name}: {content} is not complete on this host", code="incomplete")
+        if was not in (expected, content):
+            raise ActRefused(
+                f"host {host.name}: slot {slot} is on {was or 'nothing'}, the plan saw {expected or 'nothing'}",
+                code="cas",
+                detail={"current": was or ""},
+            )
+        here.note(*act, f"activate@{slot}", content, "started")
+        here.slots[slot] = content
+        here.live = here.live or slot
+
+    @contextmanager
+    def _reach(self, host: HostAddress, verb: str, about: str) -> Iterator[FakeHost]:
+        with self._lock:
+            machine = self.at(host.name)
+            machine.calls.append((verb, about))
+            if not host.fingerprint:
+                raise KeyRefused(f"host {host.name} has no pinned key", code="host_key_unknown")
+            if machine.key_changed:
+                raise KeyRefused(f"host {host.name} shows another key", code="host_key_mismatch")
+            if machine.unreachable:
+                raise Unreachable(f"host {host.name} cannot be reached", code="no_route")
+            yield machine
+
+    @contextmanager
+    def _change(
+        self, host: HostAddress, root: str, verb: str, fence: int, key: str
+    ) -> Iterator[tuple[FakeHost, FakeSite]]:
+        if not KEY.match(key):
+            raise ValueError(f"key {key!r} is not acceptable")
+        with self._reach(host, verb, key) as machine:
+            if machine.lose_calls:
+                machine.lose_calls -= 1
+                raise Unreachable(f"host {host.name}: the connection broke off", code="broke_off")
+            here = machine.site(root)
+            _raise_fence(host, here, fence, key, spare=verb == "activate")
+            try:
+                yield machine, here
+            except HostError as error:
+                here.outcomes[key] = error
+                _lose(host, machine)
+                raise
+            _lose(host, machine)
+
+
+def _lose(host: HostAddress, machine: FakeHost) -> None:
+    if machine.lose_answers:
+        machine.lose_answers -= 1
+        raise Unreachable(f"host {host.name}: the connection broke off", code="broke_off")
+
+
+def _raise_fence(host: HostAddress, here: FakeSite, fence: int, key: str, *, spare: bool) -> None:
+    if fence < here.fence:
+        sentence = f"host {host.name}: fence {fence} is lower than {here.fence}, which this host has seen"
+        raise ActRefused(sentence, code="stale_fence", detail={"fence": here.fence})
+    here.fence = fence
+    here.ended = []
+    for other, (of, _, _) in list(here.running.items()):
+        if of < fence and not (spare and other == key):
+            _end(here, other, fence)
+
+
+def _end(here: FakeSite, key: str, fence: int) -> None:
+    of, slot, content = here.running.pop(key)
+    here.ended.append(1000 + of)
+    here.note(key, of, f"activate@{slot}", content, "stale_fence")
+    here.outcomes[key] = ActRefused(f"ended by fence {fence}", code="stale_fence", detail={"fence": fence})
+
+
+def _restart(machine: FakeHost, here: FakeSite, slot: str, content: str, act: tuple[str, int]) -> Answer:
+    key, fence = act
+    here.outcomes.pop(key, None)
+    if machine.restart_hangs:
+        here.running[key] = (fence, slot, content)
+        return Answer("running", f"the restart of {content} goes on")
+    if machine.restart_hangs_past_deadline:
+        here.note(*act, f"activate@{slot}", content, "timed_out")
+        raise ActTimedOut("the act did not end within its deadline", code="deadline")
+    if machine.restart_fails:
+        here.note(*act, f"activate@{slot}", content, "failed")
+        raise _restart_failed(content)
+    here.restarts += 1
+    here.note(*act, f"activate@{slot}", content, "done")
+    return _kept(here, key, Answer("done", f"{content} runs in slot {slot}"))
+
+
+def _kept(here: FakeSite, key: str, answer: Answer) -> Answer:
+    here.outcomes[key] = answer
+    return answer
+
+
+def _restart_failed(content: str) -> ActFailed:
+    detail = {"service": "no unit is declared", "logs": "the app fell over", "port_owner": ""}
+    return ActFailed(f"the restart of {content} ended with exit 1", code="restart_failed", detail=detail)
+
+
+def _tools(machine: FakeHost) -> None:
+    if machine.missing_tools:
+        raise ActRefused(f"this host lacks: {' '.join(machine.missing_tools)}", code="missing_tool")
+
+
+def _check_archive(host: HostAddress, release: ReleaseFiles) -> None:
+    if release.archive is None:
+        return
+    with release.archive() as stream:
+        sent = stream.read()
+    if len(sent) < release.size:
+        raise ActFailed(f"host {host.name}: the archive broke off after {len(sent)} bytes", code="truncated")
+    found = hashlib.sha256(sent[: release.size]).hexdigest()
+    if found != release.sha256:
+        raise ActRefused(f"host {host.name}: the archive arrived as sha256 {found}", code="sha256")
+    try:
+        with release.archive() as stream:
+            inspect(stream)
+    except UnsafeArchive as error:
+        raise ActRefused(f"host {host.name}: {error}", code="unsafe_archive") from None
+
+
+def _demand_content(content: str) -> None:
+    if not CONTENT.match(content):
+        raise ValueError(f"content {content!r} is not acceptable")

@@ -1,0 +1,44 @@
+"""Small releases for tests of hosts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
+
+from deployments.drivers import ReleaseFiles
+
+
+def packed(files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz") -> bytes:
+    """An archive of these files and these further members."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode=mode) as tar:  # type: ignore[call-overload]
+        for name, contents in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+        for member in extra:
+            tar.addfile(member)
+    return sink.getvalue()
+
+
+def release(content: str, archive: bytes | None = None, **changed: object) -> ReleaseFiles:
+    """A release of that content; `archive` None gives it one small file."""
+    held = packed({"bin/app": content.encode()}) if archive is None else archive
+    made = ReleaseFiles(
+        content=content,
+        archive=lambda: io.BytesIO(held),
+        sha256=hashlib.sha256(held).hexdigest(),
+        size=len(held),
+        unpacked_size=1000,
+        files=1,
+        workflow=b'{"id":"app"}',
+    )
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+def content(number: int) -> str:
+    """The content of version NUMBER.0.0."""
+    return f"{number}.0.0-{number:012x}"

@@ -1,0 +1,334 @@
+"""What every host driver keeps: in memory, through the demo's SSH server, through a real sshd."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from deployments.drivers import ActFailed, ActRefused, ActTimedOut, KeyRefused, Unreachable
+from tests.conftest import wait_until
+from tests.drivers.conftest import Bed
+from tests.drivers.releases import content, packed, release
+
+ONE, TWO, THREE, FOUR = (content(number) for number in (1, 2, 3, 4))
+FAR = 60.0
+
+
+def prepare(bed: Bed, what: str, *, fence: int = 1) -> None:
+    bed.hosts.prepare(bed.host, bed.site, release(what), fence=fence, key=f"prepare:{what}", deadline=FAR)
+
+
+def activate(bed: Bed, what: str, expected: str | None, *, fence: int, key: str) -> str:
+    return bed.hosts.activate(bed.host, bed.site, what, expected=expected, fence=fence, key=key, deadline=FAR).state
+
+
+def refused(code: str) -> pytest.RaisesExc[ActRefused]:
+    return pytest.RaisesExc(ActRefused, check=lambda error: error.code == code and not error.retry)
+
+
+def test_a_new_host_has_nothing_and_lacks_nothing(bed: Bed) -> None:
+    facts = bed.hosts.facts(bed.host, bed.site)
+    assert (facts.current, facts.previous, facts.releases, facts.fence) == (None, None, (), 0)
+    assert facts.missing_tools == ()
+    assert facts.disk_free > 0
+
+
+def test_a_prepared_release_is_listed_and_not_yet_current(bed: Bed) -> None:
+    made = bed.hosts.prepare(bed.host, bed.site, release(ONE), fence=7, key="p", deadline=FAR)
+    facts = bed.hosts.facts(bed.host, bed.site)
+    assert made.state == "done"
+    assert (facts.releases, facts.current, facts.fence) == ((ONE,), None, 7)
+
+
+def test_preparing_twice_changes_nothing(bed: Bed) -> None:
+    prepare(bed, ONE)
+    again = bed.hosts.prepare(bed.host, bed.site, release(ONE), fence=2, key="other", deadline=FAR)
+    assert again.state == "already"
+
+
+def test_a_version_without_artifact_is_its_workflow(bed: Bed) -> None:
+    bare = release(ONE, archive=b"", workflow=b'{"id":"bare"}')
+    bare = replace(bare, archive=None, sha256="", size=0, unpacked_size=0, files=0)
+    bed.hosts.prepare(bed.host, bed.site, bare, fence=1, key="p", deadline=FAR)
+    activate(bed, ONE, None, fence=2, key="a")
+    assert bed.hosts.read_workflow(bed.host, bed.site) == (ONE, b'{"id":"bare"}')
+
+
+def test_an_archive_with_another_sha256_is_refused_and_leaves_nothing(bed: Bed) -> None:
+    wrong = release(ONE, sha256="0" * 64)
+    with refused("sha256"):
+        bed.hosts.prepare(bed.host, bed.site, wrong, fence=1, key="p", deadline=FAR)
+    assert bed.hosts.facts(bed.host, bed.site).releases == ()
+
+
+def test_an_archive_that_breaks_off_may_be_sent_again(bed: Bed) -> None:
+    whole = packed({"a": b"1" * 100})
+    cut = replace(release(ONE, whole), archive=lambda: io.BytesIO(whole[:-5]))
+    with pytest.raises(ActFailed) as caught:
+        bed.hosts.prepare(bed.host, bed.site, cut, fence=1, key="p", deadline=FAR)
+    assert (caught.value.code, caught.value.retry) == ("truncated", True)
+    assert bed.hosts.prepare(bed.host, bed.site, release(ONE, whole), fence=2, key="p", deadline=FAR).state == "done"
+
+
+def odd(name: str, **changed: object) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    for field, value in changed.items():
+        setattr(made, field, value)
+    return made
+
+
+EVIL = {
+    "parent": packed({"../evil": b"1"}),
+    "parent further on": packed({"a/../../evil": b"1"}),
+    "absolute": packed({"/evil": b"1"}),
+    "fifo": packed({"a": b"1"}, odd("pipe", type=tarfile.FIFOTYPE)),
+    "hard link": packed({"a": b"1"}, odd("b", type=tarfile.LNKTYPE, linkname="a")),
+    "setuid": packed({"a": b"1"}, odd("b", mode=0o4755)),
+    "link out": packed({"a": b"1"}, odd("b", type=tarfile.SYMTYPE, linkname="../../evil")),
+    "absolute link": packed({"a": b"1"}, odd("b", type=tarfile.SYMTYPE, linkname="/etc/passwd")),
+    "control character": packed({"a\nb": b"1"}),
+    "no archive": b"this is no archive" * 100,
+    "plain tar that breaks off": packed({"a": b"1" * 9000}, mode="w:")[:5000],
+}
+
+
+@pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL.keys())
+def test_an_archive_that_leads_out_is_refused_and_leaves_nothing(bed: Bed, evil: bytes) -> None:
+    """The control plane looks first; the host must not depend on that."""
+    with refused("unsafe_archive"):
+        bed.hosts.prepare(bed.host, bed.site, release(ONE, evil), fence=1, key="p", deadline=FAR)
+    assert bed.hosts.facts(bed.host, bed.site).releases == ()
+    assert not list(bed.folder.rglob("evil"))
+    assert not list(bed.folder.glob("app/releases/.tmp*"))
+
+
+def test_too_little_room_is_refused_before_anything_is_written(bed: Bed) -> None:
+    with refused("no_space"):
+        bed.hosts.prepare(bed.host, bed.site, release(ONE, unpacked_size=10**17), fence=1, key="p", deadline=FAR)
+    with refused("no_inodes"):
+        bed.hosts.prepare(bed.host, bed.site, release(ONE, files=10**17), fence=1, key="p", deadline=FAR)
+    assert bed.hosts.facts(bed.host, bed.site).releases == ()
+
+
+def test_activation_switches_restarts_and_reads_back(bed: Bed) -> None:
+    prepare(bed, ONE)
+    assert activate(bed, ONE, None, fence=2, key="a") == "done"
+    assert bed.hosts.facts(bed.host, bed.site).current == ONE
+    assert bed.hosts.read_workflow(bed.host, bed.site) == (ONE, b'{"id":"app"}')
+    assert bed.restarts() == 1
+
+
+def test_the_same_activation_again_restarts_nothing(bed: Bed) -> None:
+    prepare(bed, ONE)
+    activate(bed, ONE, None, fence=2, key="a")
+    assert activate(bed, ONE, None, fence=3, key="a") == "already"
+    assert activate(bed, ONE, ONE, fence=4, key="b") == "already"
+    assert bed.restarts() == 1
+    assert [line[4] for line in bed.ledger() if line[2] == "activate@main"] == ["started", "done"]
+
+
+def test_activation_refuses_a_slot_that_is_not_where_the_plan_saw_it(bed: Bed) -> None:
+    for each in (ONE, TWO, THREE):
+        prepare(bed, each)
+    activate(bed, ONE, None, fence=2, key="a1")
+    with refused("cas"):
+        activate(bed, THREE, TWO, fence=3, key="a3")
+    with refused("cas"):
+        activate(bed, THREE, None, fence=3, key="a3")
+    assert bed.hosts.facts(bed.host, bed.site).current == ONE
+    assert bed.restarts() == 1
+
+
+def test_a_done_key_is_not_believed_when_the_slot_says_otherwise(bed: Bed) -> None:
+    for each in (ONE, TWO):
+        prepare(bed, each)
+    activate(bed, ONE, None, fence=2, key="a1")
+    activate(bed, TWO, ONE, fence=3, key="a2")
+    assert activate(bed, ONE, TWO, fence=4, key="a1") == "done"
+    facts = bed.hosts.facts(bed.host, bed.site)
+    assert (facts.current, facts.previous) == (ONE, TWO)
+    assert bed.restarts() == 3
+
+
+def test_a_release_that_is_not_there_is_not_activated(bed: Bed) -> None:
+    with refused("incomplete"):
+        activate(bed, ONE, None, fence=1, key="a")
+    assert bed.hosts.facts(bed.host, bed.site).current is None
+
+
+def test_a_failed_restart_says_what_a_person_would_look_for(bed: Bed) -> None:
+    prepare(bed, ONE)
+    bed.tell_restart("echo the app fell over; exit 1")
+    with pytest.raises(ActFailed) as caught:
+        activate(bed, ONE, None, fence=2, key="a")
+    assert caught.value.code == "restart_failed"
+    assert caught.value.retry
+    assert "the app fell over" in caught.value.detail["logs"]
+    assert set(caught.value.detail) == {"service", "logs", "port_owner"}
+    with pytest.raises(ActFailed, match="exit 1"):
+        bed.hosts.status(bed.host, bed.site, "a")
+
+
+def test_a_failed_restart_is_done_again_though_the_link_is_right(bed: Bed) -> None:
+    prepare(bed, ONE)
+    bed.tell_restart("exit 1")
+    with pytest.raises(ActFailed):
+        activate(bed, ONE, None, fence=2, key="a")
+    bed.tell_restart("exit 0")
+    assert activate(bed, ONE, None, fence=3, key="b") == "done"
+    assert bed.restarts() == 1
+
+
+def test_a_lower_fence_is_refused_by_every_changing_call(bed: Bed) -> None:
+    prepare(bed, ONE, fence=9)
+    late = {"fence": 8, "key": "late"}
+    with refused("stale_fence"):
+        bed.hosts.prepare(bed.host, bed.site, release(TWO), deadline=FAR, **late)  # type: ignore[arg-type]
+    with refused("stale_fence"):
+        activate(bed, ONE, None, fence=8, key="late")
+    for call in (bed.hosts.stop, bed.hosts.set_live):
+        with refused("stale_fence"):
+            call(bed.host, bed.site, fence=8, key="late")
+    with refused("stale_fence"):
+        bed.hosts.prune(bed.host, bed.site, set(), fence=8, key="late")
+    with refused("stale_fence"):
+        bed.hosts.put_file(bed.host, str(bed.folder / "weights"), b"1", root=bed.site.root, fence=8)
+    facts = bed.hosts.facts(bed.host, bed.site)
+    assert (facts.releases, facts.current, facts.fence) == ((ONE,), None, 9)
+
+
+def test_a_long_restart_is_running_and_its_end_is_told_later(bed: Bed) -> None:
+    prepare(bed, ONE)
+    go = bed.folder / "go"
+    bed.tell_restart(f"while [ ! -e {go} ]; do sleep 0.1; done")
+    assert activate(bed, ONE, None, fence=2, key="a") == "running"
+    assert bed.hosts.status(bed.host, bed.site, "a").state == "running"
+    assert activate(bed, ONE, None, fence=3, key="a") == "running"
+    go.touch()
+    if bed.server is None:
+        bed.hosts.at("h1").finish(bed.site.root, "a")  # type: ignore[attr-defined]
+    wait_until(lambda: bed.hosts.status(bed.host, bed.site, "a").state == "done", seconds=20, what="the restart ends")
+    assert activate(bed, ONE, None, fence=4, key="a") == "already"
+    assert bed.restarts() == 1
+
+
+def test_stop_ends_what_runs_and_proves_it(bed: Bed) -> None:
+    prepare(bed, ONE)
+    bed.tell_restart("trap '' TERM; sleep 600 & wait; sleep 600")
+    assert activate(bed, ONE, None, fence=2, key="a") == "running"
+    answer = bed.hosts.stop(bed.host, bed.site, fence=3, key="s")
+    assert answer.data["ended"]
+    with refused("stale_fence"):
+        bed.hosts.status(bed.host, bed.site, "a")
+    with refused("stale_fence"):
+        activate(bed, ONE, None, fence=2, key="a")
+    assert bed.restarts() == 0
+
+
+def test_a_higher_act_ends_a_lower_one_and_takes_its_place(bed: Bed) -> None:
+    for each in (ONE, TWO):
+        prepare(bed, each)
+    bed.tell_restart("sleep 600")
+    assert activate(bed, ONE, None, fence=2, key="a") == "running"
+    bed.tell_restart("exit 0")
+    activate(bed, TWO, ONE, fence=3, key="b")
+    wait_until(
+        lambda: bed.hosts.status(bed.host, bed.site, "b").state == "done", seconds=30, what="the higher act ends"
+    )
+    assert bed.hosts.facts(bed.host, bed.site).current == TWO
+    with refused("stale_fence"):
+        bed.hosts.status(bed.host, bed.site, "a")
+    assert bed.restarts() == 1
+
+
+def test_an_act_that_nobody_began_is_absent(bed: Bed) -> None:
+    with pytest.raises(ActFailed) as caught:
+        bed.hosts.status(bed.host, bed.site, "never")
+    assert caught.value.code == "absent"
+
+
+def test_prune_keeps_what_is_named_and_what_a_slot_points_to(bed: Bed) -> None:
+    for each in (ONE, TWO, THREE, FOUR):
+        prepare(bed, each)
+    activate(bed, ONE, None, fence=2, key="a")
+    green = replace(bed.site, slot="green")
+    bed.hosts.activate(bed.host, green, TWO, expected=None, fence=3, key="g", deadline=FAR)
+    answer = bed.hosts.prune(bed.host, bed.site, {THREE}, fence=4, key="prune")
+    assert list(answer.data["removed"]) == [FOUR]
+    assert bed.hosts.facts(bed.host, bed.site).releases == (ONE, TWO, THREE)
+    assert bed.hosts.prune(bed.host, bed.site, {THREE}, fence=5, key="prune").state == "already"
+
+
+def test_slots_are_apart_and_one_is_live(bed: Bed) -> None:
+    for each in (ONE, TWO):
+        prepare(bed, each)
+    blue, green = replace(bed.site, slot="blue"), replace(bed.site, slot="green")
+    bed.hosts.activate(bed.host, blue, ONE, expected=None, fence=2, key="b", deadline=FAR)
+    bed.hosts.activate(bed.host, green, TWO, expected=None, fence=3, key="g", deadline=FAR)
+    assert bed.hosts.facts(bed.host, blue).live == "blue"
+    bed.hosts.set_live(bed.host, green, fence=4, key="l")
+    assert (bed.hosts.facts(bed.host, green).live, bed.hosts.facts(bed.host, blue).current) == ("green", ONE)
+    with refused("no_slot"):
+        bed.hosts.set_live(bed.host, replace(bed.site, slot="red"), fence=5, key="r")
+
+
+def test_a_small_file_is_put_whole_and_read_back(bed: Bed) -> None:
+    path, contents = str(bed.folder / "weights"), bytes(range(256)) * 100
+    bed.hosts.put_file(bed.host, path, b"first", root=bed.site.root, fence=1)
+    bed.hosts.put_file(bed.host, path, contents, root=bed.site.root, fence=2)
+    assert bed.hosts.read_file(bed.host, path) == contents
+    with refused("not_found"):
+        bed.hosts.read_file(bed.host, path + ".not")
+
+
+def test_a_command_answers_with_status_and_both_streams(bed: Bed) -> None:
+    program = "import sys; sys.stdout.write(sys.stdin.read() + sys.argv[1]); sys.stderr.write('e'); sys.exit(7)"
+    words = [sys.executable, "-c", program, "it's; $(odd) \"\\\n*"]
+    assert bed.hosts.run(bed.host, words, b"in ") == (7, b"in it's; $(odd) \"\\\n*", b"e")
+
+
+def test_a_command_ends_at_its_time(bed: Bed) -> None:
+    with pytest.raises(ActTimedOut):
+        bed.hosts.run(bed.host, ["sleep", "600"], timeout=1)
+
+
+def test_ten_prepares_at_once_give_ten_whole_releases(bed: Bed) -> None:
+    wanted = [content(number) for number in range(1, 6)] * 2
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(
+            threads.map(
+                lambda numbered: (
+                    bed.hosts.prepare(
+                        bed.host, bed.site, release(numbered[1]), fence=1, key=f"p{numbered[0]}", deadline=FAR
+                    ).state
+                ),
+                enumerate(wanted),
+            )
+        )
+    assert sorted(answers) == ["already"] * 5 + ["done"] * 5
+    assert bed.hosts.facts(bed.host, bed.site).releases == tuple(sorted(set(wanted)))
+
+
+def test_a_host_without_pinned_key_is_refused(bed: Bed) -> None:
+    with pytest.raises(KeyRefused, match="has no pinned key") as caught:
+        bed.hosts.facts(replace(bed.host, fingerprint=""), bed.site)
+    assert not caught.value.retry
+
+
+def test_an_unreachable_host_may_be_tried_again(bed: Bed) -> None:
+    if bed.server is None:
+        bed.hosts.at("h1").unreachable = True  # type: ignore[attr-defined]
+    with pytest.raises(Unreachable) as caught:
+        bed.hosts.facts(replace(bed.host, port=1), bed.site)
+    assert caught.value.retry
+
+
+@pytest.mark.parametrize("key", ["", "-k", "a b", "a\nb", "a/b", "x" * 200])
+def test_a_key_that_is_no_word_is_refused_here(bed: Bed, key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        bed.hosts.stop(bed.host, bed.site, fence=1, key=key)
