@@ -20,9 +20,10 @@ NEEDED='flock setsid timeout sha256sum tar gzip mktemp stat df find xargs sort s
 
 text() { # TEXT [BYTES]: a JSON string of its last BYTES bytes
   separator=$(printf '\036')
+  escape=$(printf '\033')
   printf '"'
-  printf '%s' "$1" | tail -c "${2:-2048}" | tr -d '\000-\010\013-\037\177' | tr '\n' '\036' |
-    sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/	/\\t/g' -e "s/$separator/\\\\n/g"
+  printf '%s' "$1" | tail -c "${2:-2048}" | tr -d '\000-\010\013-\032\034-\037\177' | tr '\n' '\036' |
+    sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/	/\\t/g' -e "s/$separator/\\\\n/g" -e "s/$escape/\\\\u001b/g"
   printf '"'
 }
 
