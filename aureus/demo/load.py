@@ -112,7 +112,7 @@ def run(
     url: str, *, clients: int, rate: float, over: threading.Event, posts: float = 0.2,
     tell: Callable[[dict[str, object]], None], each: float = 1.0,
 ) -> Tally:  # fmt: skip
-    """Load `url` at `rate` requests a second (0: as fast as it goes) until `over` is set; tell the tally each second."""
+    """Load `url` at `rate` requests a second (0: as fast as it goes) until `over` is set; tell how it goes."""
     tally = Tally()
     pause = clients / rate if rate else 0.0
     askers = [

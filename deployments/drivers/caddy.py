@@ -1,0 +1,129 @@
+"""Caddy in file form: a weight change is one small file on the balancer's host, and no request is lost by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from deployments.drivers import caddy_config
+from deployments.drivers.caddy_config import VERIFY_PATH, CaddySite, ConfigInvalid, Live
+from deployments.drivers.traffic import BalancerShell, TrafficError, carried_over, check_weights
+
+TIMEOUT = 10
+# The same as curl below, for a machine that has none.
+_PYTHON = """
+import http.client, socket, sys
+method, unix, address, path = sys.argv[1:]
+c = http.client.HTTPConnection(address, timeout=10)
+if unix:
+    c.sock = socket.socket(socket.AF_UNIX); c.sock.settimeout(10); c.sock.connect(unix)
+body = sys.stdin.buffer.read()
+c.request(method, path, body or None, {"Content-Type": "application/json"} if body else {})
+r = c.getresponse()
+sys.stdout.buffer.write(r.read() + b"\\n%d" % r.status)
+"""
+
+
+class CaddyTraffic:
+    """One installation's traffic on one Caddy, worked on the balancer's host through its shell.
+
+    The live weights are read through the listener itself. A POST that may have reached a host is never repeated on
+    another one.
+    """
+
+    lossless = True
+    moves = True
+
+    def __init__(self, shell: BalancerShell, site: CaddySite) -> None:
+        self._shell = shell
+        self._site = site
+
+    def read(self) -> dict[str, int]:
+        return dict(self._live().weights)
+
+    def set_weights(self, weights: Mapping[str, int], *, fence: int) -> None:
+        live = self._live()
+        check_weights(weights, live.endpoints)
+        self._write(live.endpoints, weights, live.structure, fence)
+
+    def in_flight(self, endpoint: str) -> int | None:
+        try:
+            dial = self._live().endpoints.get(endpoint)
+            pools = self._admin("GET", "/reverse_proxy/upstreams")
+        except TrafficError:
+            return None
+        found = [row["num_requests"] for row in pools or () if row["address"] == dial]
+        return sum(found) if found else None
+
+    def ensure(self, endpoints: Mapping[str, str], *, fence: int, initial: Mapping[str, int] | None = None) -> bool:
+        wanted, running = self._rendered(endpoints), self._running()
+        live = self._live() if running is not None else None
+        weights = carried_over(live.weights if live else {}, endpoints, initial)
+        structure = caddy_config.structure_of(self._site, endpoints)
+        if live and running == wanted and live.structure == structure:
+            return False
+        # The new configuration reads another file: written first, it is there with the first request.
+        self._write(endpoints, weights, structure, fence)
+        self._admin("POST", self._path(), wanted)
+        return True
+
+    def verify(self, weights: Mapping[str, int]) -> bool:
+        return self._live().weights == dict(weights)
+
+    def _write(self, endpoints: Mapping[str, str], weights: Mapping[str, int], structure: str, fence: int) -> None:
+        text = caddy_config.write(self._site, endpoints, weights, fence)
+        self._shell.put_file(self._site.weights_file(structure), text, fence=fence)
+
+    def _rendered(self, endpoints: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            return caddy_config.server(self._site, endpoints)
+        except ConfigInvalid as error:
+            raise TrafficError(str(error), code="bad_endpoint") from None
+
+    def _live(self) -> Live:
+        status, body = self._ask("GET", self._site.asked_at, VERIFY_PATH)
+        if status != 200:
+            sentence = f"The balancer answers {status} where its weights should be: is {self._site.name} set up on it?"
+            raise TrafficError(sentence, code="not_ours")
+        try:
+            return caddy_config.read(body.decode("utf-8", "replace"))
+        except ConfigInvalid as error:
+            raise TrafficError(str(error), code="not_ours") from None
+
+    def _path(self) -> str:
+        return f"/config/apps/http/servers/{self._site.name}"
+
+    def _running(self) -> dict[str, Any] | None:
+        servers = self._admin("GET", "/config/apps/http/servers")
+        if servers is None:
+            sentence = "Caddy runs without apps.http.servers: start it with the first configuration of Aureus."
+            raise TrafficError(sentence, code="not_ours")
+        found: dict[str, Any] | None = servers.get(self._site.name)
+        return found
+
+    def _admin(self, method: str, path: str, said: Any = None) -> Any:
+        octets = b"" if said is None else json.dumps(said).encode()
+        status, body = self._ask(method, "localhost", path, unix=self._site.admin_socket, body=octets)
+        if status != 200:
+            told = body.decode("utf-8", "replace").strip()[-300:]
+            raise TrafficError(f"Caddy's admin socket answered {status}: {told}", code="refused")
+        return json.loads(body) if body.strip() else None
+
+    def _ask(self, method: str, address: str, path: str, *, unix: str = "", body: bytes = b"") -> tuple[int, bytes]:
+        """Ask on the balancer's host, with curl or else python3; the last line of what either says is the status."""
+        words = ["curl", "-sS", "--noproxy", "*", "--max-time", str(TIMEOUT), "-X", method, "-w", "\n%{http_code}"]
+        words += ["--unix-socket", unix] if unix else []
+        words += ["-H", "Content-Type: application/json", "--data-binary", "@-"] if body else []
+        status, out, err = self._shell.run([*words, f"http://{address}{path}"], body, TIMEOUT + 5)
+        if status == 127:
+            python = ["python3", "-c", _PYTHON, method, unix, address, path]
+            status, out, err = self._shell.run(python, body, TIMEOUT + 5)
+        if status == 127:
+            raise TrafficError("The balancer's host has neither curl nor python3: install curl.", code="missing_tool")
+        said, _, code = out.rpartition(b"\n")
+        if status != 0 or not code.isdigit():
+            told = (err.decode("utf-8", "replace").strip().splitlines() or ["no answer"])[-1][:200]
+            where = "Caddy's admin socket" if unix else f"Caddy at {address}"
+            raise TrafficError(f"{where} does not answer: {told}", code="unreachable", retry=True)
+        return int(code), said
