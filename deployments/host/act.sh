@@ -266,7 +266,10 @@ explain_silence() { # EXIT: an act that could not answer for itself
   case $1 in 0 | 10 | 11 | 12) exit "$1" ;; esac
   seen=$(highest) || seen=0
   [ "$seen" -le "$fence" ] || refuse stale_fence "ended by fence $seen" "{\"fence\":$seen}"
-  case $1 in 124 | 137) finish timed_out deadline "the act did not end within $deadline s" ;; esac
+  # 137 is also what anybody else's kill -9 looks like.
+  if [ "$1" -eq 124 ] || { [ "$1" -eq 137 ] && [ $(($(date +%s) - begun)) -ge "$deadline" ]; }; then
+    finish timed_out deadline "the act did not end within $deadline s"
+  fi
   fail killed "the act ended without an answer (exit $1)"
 }
 
@@ -325,7 +328,7 @@ unpack() { # the archive, open as descriptor 3 and already unlinked: nobody can 
   errors=$(tar -x -vv --numeric-owner $form --no-same-owner --no-same-permissions --no-overwrite-dir -C "$temp/tree" -f - \
     </proc/self/fd/3 2>&1 >"$temp/members") || {
     case $errors in *"contains '..'"*) refuse unsafe_archive "a member leads out of the archive" ;; esac
-    case $errors in *'No space left'*) fail_write "$errors" 'unpacking' ;; esac
+    case $errors in *'No space left'* | *'Wrote only'* | *'quota exceeded'*) fail_write "No space left: $errors" 'unpacking' ;; esac
     refuse unsafe_archive "tar could not unpack the archive: $errors"
   }
   ! grep -q '^[^-dl]' "$temp/members" || refuse unsafe_archive 'a member is neither file, folder nor symbolic link'
@@ -642,6 +645,7 @@ shift 3
 is_word "$nonce" || { nonce=none; refuse usage 'the nonce is not a word'; }
 case $root in /?*) ;; *) refuse usage 'ROOT must be an absolute path' ;; esac
 parse "$@"
+begun=$(date +%s)
 state=$root/.aureus ledger_verb=${verb%-now}
 case $verb in activate-now) ledger_verb=activate@$slot ;; esac
 [ -d "$state" ] || (umask 077 && mkdir -p "$state") || refuse no_root "$root cannot be made: create it and give it to $(id -un)"
