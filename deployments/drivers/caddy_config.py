@@ -208,7 +208,8 @@ def _level(proxies: _Proxies, name: str, tried: Sequence[str], beyond: dict[str,
     """One attempt at a drawn host that was not tried yet; what goes wrong there is for the level beyond."""
     positions = range(len(proxies.dials))
     # A draw may fall on a host that was tried: then the first that is left. Routes of one group exclude each other.
-    picks = [_pick(name, p, _drawn(name, p), tried) for p in positions] + [_pick(name, p, "", tried) for p in positions]
+    picks = [_pick(name, p, _drawn(name, p), tried) for p in positions]
+    picks += [_pick(name, p, "", tried) for p in positions] if tried else []
     goes = [
         {"match": [{"expression": f'{{http.vars.{name}}} == "{p}"'}], "handle": [proxies.to(p)], "terminal": True}
         for p in positions

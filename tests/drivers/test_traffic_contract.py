@@ -20,16 +20,19 @@ def machine(tmp_path_factory):
         yield running, made, count()
 
 
+@pytest.fixture
+def dials(machine):
+    return {name: app.dial for name, app in zip(EVEN, machine[1], strict=True)}
+
+
 @pytest.fixture(params=["fake", "none", "caddy"])
-def traffic(request):
-    dials = dict.fromkeys(EVEN, "127.0.0.1:9")
+def traffic(request, machine, dials):
     if request.param == "fake":
         return FakeTraffic(dials, EVEN)
     if request.param == "none":
         return NoTraffic(dials)
-    running, made, numbers = request.getfixturevalue("machine")
-    site = running.site(f"shop{next(numbers)}")
-    return serving(LocalShell(), site, {name: app.dial for name, app in zip(EVEN, made, strict=True)})
+    running, _, numbers = machine
+    return serving(LocalShell(), running.site(f"shop{next(numbers)}"), dials)
 
 
 def test_equal_weights_are_taken_and_seen_live(traffic):
@@ -86,11 +89,8 @@ def test_requests_in_flight_at_an_unknown_endpoint_are_unknown_and_not_zero(traf
     assert traffic.in_flight("a") == (0 if traffic.moves else None)
 
 
-def test_the_same_endpoints_again_change_nothing(traffic):
-    known = getattr(traffic, "endpoints", None) or {"a": "127.0.0.1:9", "b": "127.0.0.1:9", "c": "127.0.0.1:9"}
-    if hasattr(traffic, "_live"):
-        known = dict(traffic._live().endpoints)
-    assert traffic.ensure(known, fence=5) is False
+def test_the_same_endpoints_again_change_nothing(traffic, dials):
+    assert traffic.ensure(dials, fence=5) is False
     assert traffic.read() == EVEN
 
 
