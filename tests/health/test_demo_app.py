@@ -10,7 +10,7 @@ import urllib.request
 
 from aureus.demo import load
 from health.sources import check_health, difference, scrape
-from tests.drivers.caddy_server import App, wait_until
+from tests.drivers.caddy_server import App
 from tests.health.web import raw, site
 
 
