@@ -58,7 +58,7 @@ class CaddyTraffic:
 
     def ensure(self, endpoints: Mapping[str, str], *, fence: int, initial: Mapping[str, int] | None = None) -> bool:
         wanted, running = self._rendered(endpoints), self._running()
-        live = self._live() if running is not None else None
+        live = self._known() if running is not None else None
         weights = carried_over(live.weights if live else {}, endpoints, initial)
         structure = caddy_config.structure_of(self._site, endpoints)
         if live and running == wanted and live.structure == structure:
@@ -90,6 +90,15 @@ class CaddyTraffic:
             return caddy_config.read(body.decode("utf-8", "replace"))
         except ConfigInvalid as error:
             raise TrafficError(str(error), code="not_ours") from None
+
+    def _known(self) -> Live | None:
+        """The live weights, or None where the file was taken away or spoilt: `ensure` writes it anew."""
+        try:
+            return self._live()
+        except TrafficError as error:
+            if error.code == "not_ours":
+                return None
+            raise
 
     def _path(self) -> str:
         return f"/config/apps/http/servers/{self._site.name}"

@@ -182,6 +182,18 @@ def test_a_new_endpoint_begins_without_traffic_and_the_others_keep_theirs(balanc
     assert [words for words in shell.ran if "POST" in words] == posts
 
 
+@pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_text("zzz+")])
+def test_a_weights_file_taken_away_or_spoilt_is_told_and_written_anew(balanced, spoil):
+    _, made, site, shell, traffic = balanced
+    spoil(Path(shell.written[-1]))
+    with pytest.raises(TrafficError) as error:
+        traffic.set_weights({"h0": 1, "h1": 1, "h2": 1}, fence=2)
+    assert error.value.code == "not_ours"
+    endpoints = {f"h{number}": app.dial for number, app in enumerate(made)}
+    assert traffic.ensure(endpoints, fence=3, initial={"h1": 1}) is True
+    assert ask(site, 20) == {"1.0.1": 20}
+
+
 def test_a_change_of_weights_reloads_nothing(balanced):
     _, _, _, shell, traffic = balanced
     shell.ran.clear()
