@@ -33,6 +33,11 @@ class Bed:
             machine.restart_fails = "exit 1" in script
             machine.restart_hangs = "sleep" in script
 
+    def end(self) -> None:
+        """What a failed test left running must not outlive it."""
+        if list(Path(self.site.root).glob(".aureus/acts/*/leader")):
+            self.hosts.stop(self.host, self.site, fence=10**15, key="end-of-test")
+
     def restarts(self) -> int:
         """How often the site's app was restarted to the end."""
         if isinstance(self.hosts, FakeHosts):
@@ -82,19 +87,24 @@ def ssh_hosts() -> Iterator[SSHHosts]:
 
 
 @pytest.fixture(params=["fake", "standin", "sshd"])
-def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Bed:
+def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bed]:
     """The contract's beds."""
     if request.param == "fake":
         host = HostAddress("h1", "127.0.0.1", 22, "deploy", f"SHA256:{'A' * 43}", "agent")
-        return make_bed(FakeHosts(), host, tmp_path, None)
+        yield make_bed(FakeHosts(), host, tmp_path, None)
+        return
     server: SSHServer = request.getfixturevalue(request.param)
-    return make_bed(request.getfixturevalue("ssh_hosts"), server.address(), tmp_path, server)
+    made = make_bed(request.getfixturevalue("ssh_hosts"), server.address(), tmp_path, server)
+    yield made
+    made.end()
 
 
 @pytest.fixture
-def real_bed(sshd: SSHServer, ssh_hosts: SSHHosts, tmp_path: Path) -> Bed:
+def real_bed(sshd: SSHServer, ssh_hosts: SSHHosts, tmp_path: Path) -> Iterator[Bed]:
     """Real sshd alone."""
-    return make_bed(ssh_hosts, sshd.address(), tmp_path, sshd)
+    made = make_bed(ssh_hosts, sshd.address(), tmp_path, sshd)
+    yield made
+    made.end()
 
 
 def make_bed(hosts: Hosts, host: HostAddress, folder: Path, server: SSHServer | None) -> Bed:

@@ -15,7 +15,7 @@ from tests.conftest import wait_until
 from tests.drivers.conftest import Bed
 from tests.drivers.releases import content, packed, release
 
-ONE, TWO, THREE, FOUR = (content(number) for number in (1, 2, 3, 4))
+ONE, TWO, THREE, FOUR, FIVE = (content(number) for number in range(1, 6))
 FAR = 60.0
 
 
@@ -253,14 +253,14 @@ def test_an_act_that_nobody_began_is_absent(bed: Bed) -> None:
 
 
 def test_prune_keeps_what_is_named_and_what_a_slot_points_to(bed: Bed) -> None:
-    for each in (ONE, TWO, THREE, FOUR):
+    for each in (ONE, TWO, THREE, FOUR, FIVE):
         prepare(bed, each)
     activate(bed, ONE, None, fence=2, key="a")
     green = replace(bed.site, slot="green")
     bed.hosts.activate(bed.host, green, TWO, expected=None, fence=3, key="g", deadline=FAR)
-    answer = bed.hosts.prune(bed.host, bed.site, {THREE}, fence=4, key="prune")
+    answer = bed.hosts.prune(bed.host, bed.site, {THREE, FIVE}, fence=4, key="prune")
     assert list(answer.data["removed"]) == [FOUR]
-    assert bed.hosts.facts(bed.host, bed.site).releases == (ONE, TWO, THREE)
+    assert bed.hosts.facts(bed.host, bed.site).releases == (ONE, TWO, THREE, FIVE)
     assert bed.hosts.prune(bed.host, bed.site, {THREE}, fence=5, key="prune").state == "already"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import socket
 import threading
@@ -26,6 +27,9 @@ WEAK = {
     "kex": ["diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1"],
     "keys": ["ssh-dss", "ssh-rsa"],
 }
+
+# paramiko writes a traceback for each connection that fails; what failed is raised to us and said once.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 # sshd drops connection starts beyond MaxStartups (10 by default), soonest on a bastion.
 _starts = threading.BoundedSemaphore(20)

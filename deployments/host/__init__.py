@@ -1,0 +1,1 @@
+"""The shell file that runs on hosts; a package so that wheels carry it."""
