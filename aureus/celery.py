@@ -17,7 +17,6 @@ from aureus import servers
 
 QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
 TICK = 1.0
-CANARY = 15.0
 
 # Workers run as whoever started Aureus, who must be able to read the SSH keys; as root Celery warns at each start.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
@@ -83,17 +82,8 @@ app.conf.update(
     enable_utc=True,
     beat_max_loop_interval=1,
     beat_schedule={
-        "sweep": {"task": "deployments.sweep", "schedule": TICK, "options": {"queue": "sweep", "expires": 5}},
-        "watch": {"task": "deployments.watch", "schedule": TICK, "options": {"queue": "watch", "expires": 5}},
-        **{
-            f"canary {queue}": {
-                "task": "deployments.canary",
-                "schedule": CANARY,
-                "args": [queue],
-                "options": {"queue": queue, "expires": CANARY},
-            }
-            for queue in QUEUES
-        },
+        "sweep": {"task": "wake due deployments", "schedule": TICK, "options": {"queue": "sweep", "expires": 5}},
+        "watch": {"task": "sample open windows", "schedule": TICK, "options": {"queue": "watch", "expires": 5}},
     },
 )
 app.autodiscover_tasks()

@@ -38,6 +38,6 @@ class Event(models.Model):
         return f"{self.stream} {self.kind}"
 
 
-def record(stream: str, kind: str, actor: Actor, **about: object) -> None:
+def record(stream: str, kind: str, actor: Actor, /, **about: object) -> None:
     """Append an event; the caller's transaction commits it together with what it tells of."""
     Event.objects.create(stream=stream, kind=kind, actor=actor.name, data=about)

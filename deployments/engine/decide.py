@@ -161,6 +161,8 @@ def _in_stage(d: Deployment, stage: Stage, now: datetime) -> Action:
 
 def newly_owed(d: Deployment) -> frozenset[str]:
     """Hosts with a failed step that their stage bears: the deployment goes on without them."""
+    if d.aborting:
+        return frozenset()  # it does not go on: what it touched goes back, or is left behind
     failed = [s for s in d.steps if s.status is StepStatus.FAILED]
     hosts = {s.target for s in failed if s.target is not None}
     borne = (s.target for s in failed if s.target and _bears(_stage(d, s.stage), s, len(hosts)))

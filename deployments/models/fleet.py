@@ -93,7 +93,7 @@ class Installation(models.Model):
     restart = models.CharField(max_length=500, blank=True, help_text="The installation's own command; it wins.")
     url = models.CharField(max_length=300, help_text="http://{address}:{port} of an endpoint.")
     health_path = models.CharField(max_length=200, default="/health")
-    metrics_path = models.CharField(max_length=200, blank=True, default="/metrics")
+    metrics_path = models.CharField(max_length=200, blank=True, help_text="Scraped where it is given.")
     version_field = models.CharField(max_length=100, default=".version")
     version_proof = models.CharField(
         max_length=20, default="health", choices=[(v, v) for v in ("health", "link+start")]

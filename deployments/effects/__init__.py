@@ -1,0 +1,78 @@
+"""One function per kind of step, and the one table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import structlog
+from django.db import connections
+
+from deployments.drivers import HostError
+from deployments.effects import on_balancer, on_host, on_version
+from deployments.effects.work import Work
+from deployments.engine.settle import Answer, failed
+from deployments.leases import Heartbeat
+from deployments.lifecycle import Claim
+from deployments.models import Step
+from deployments.outside import Outside
+
+log = structlog.get_logger(__name__)
+
+RUN: dict[str, Callable[[Work], Answer]] = {
+    "check": on_host.check,
+    "look": on_host.look,
+    "prepare": on_host.prepare,
+    "activate": on_host.activate,
+    "verify": on_host.verify,
+    "take_out": on_balancer.take_out,
+    "drain": on_balancer.drain,
+    "put_in": on_balancer.put_in,
+    "shift": on_balancer.shift,
+    "watch": on_version.watch,
+    "smoke": on_version.smoke,
+}
+
+
+def run(claims: Sequence[Claim], outside: Outside, settle: Callable[[Claim, Answer], None]) -> None:
+    """Let the effects of claimed steps happen side by side, and settle each as soon as it has answered."""
+    with Heartbeat({c.step_id: c.fence for c in claims}) as heartbeat:
+        if len(claims) == 1:
+            answer = run_one(claims[0], outside, heartbeat)
+            heartbeat.done(claims[0].step_id)
+            settle(claims[0], answer)
+            return
+        with ThreadPoolExecutor(len(claims), thread_name_prefix="effect") as pool:
+            waiting = {pool.submit(_in_thread, claim, outside, heartbeat): claim for claim in claims}
+            for done in as_completed(waiting):
+                heartbeat.done(waiting[done].step_id)
+                settle(waiting[done], done.result())
+
+
+def _in_thread(claim: Claim, outside: Outside, heartbeat: Heartbeat) -> Answer:
+    try:
+        return run_one(claim, outside, heartbeat)
+    finally:
+        connections.close_all()
+
+
+def run_one(claim: Claim, outside: Outside, heartbeat: Heartbeat) -> Answer:
+    """One effect's answer. Whatever goes wrong outside is an answer too: nothing is lost by an exception."""
+    step = Step.objects.get(pk=claim.step_id)
+    work = Work(step, claim.fence, outside, lambda: heartbeat.lost(claim.step_id))
+    try:
+        if work.deployment.abort_reason:
+            return stop(work)
+        return RUN[step.kind](work)
+    except HostError as error:
+        return failed(error.sentence, permanent=not error.retry, rule=error.code, output=dict(error.detail))
+    except Exception as error:
+        log.exception("an effect failed unforeseen", step=step.pk, kind=step.kind)
+        return failed(f"{type(error).__name__}: {error}", rule="unforeseen")
+
+
+def stop(work: Work) -> Answer:
+    """What a claimed step of an aborted deployment does instead: end what is left of it on its host."""
+    if work.step.target:
+        work.outside.hosts.stop(work.address, work.site, fence=work.fence, key=f"{work.key}:stop")
+    return failed(f"stopped: {work.deployment.abort_reason}", permanent=True, rule="abort")

@@ -1,0 +1,148 @@
+"""Effects on the balancer: take out, drain, put in, and the shift that a rollback begins with.
+
+The desired weights are written down first, under the fence, then made live on every machine of the balancer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from django.db.models import Q
+
+from aureus import clock
+from deployments.drivers.traffic import Drain, Traffic, TrafficError, wait_drained
+from deployments.effects.work import Work
+from deployments.engine import weights as desired
+from deployments.engine.settle import Answer, Observation, failed, passed, pending
+from deployments.engine.status import TargetState
+from deployments.models import Installation, Pool, Step
+
+SLICE = 10.0
+"""Seconds of draining watched in one effect."""
+
+
+def take_out(work: Work) -> Answer:
+    """No new request for these hosts. The last serving host is never taken out."""
+    group = work.step.input["endpoints"]
+    return _move(work, lambda before: desired.taken_out(before, group), f"{_list(group)} taken out")
+
+
+def put_in(work: Work) -> Answer:
+    """Traffic for those of the batch that prove healthy with their content at this moment."""
+    group = [work.targets[name] for name in work.step.input["endpoints"]]
+    living = [t for t in group if t.state != TargetState.OWED]
+    proven, sick = [], []
+    for target in living:
+        health = work.health(target.endpoint, target.to_content)
+        proven += [target.name] if health.healthy else []
+        sick += [] if health.healthy else [f"{target.name}: {health.why}"]
+    if sick:
+        return failed(f"not healthy any more: {'; '.join(sick)}", rule="health")
+    if not proven:
+        return passed("nobody of this batch is to be put back in", rule="put in")
+    return _move(work, lambda before: desired.put_in(before, proven), f"{_list(proven)} put back in")
+
+
+def shift(work: Work) -> Answer:
+    """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess."""
+    proven = []
+    for target in work.targets.values():
+        # A changed host counts once it was seen to run where it goes back to; the others run what we recorded.
+        wanted = target.to_content
+        if target.state == TargetState.OWED or not wanted:
+            continue
+        if work.health(target.endpoint, wanted).healthy and target.observed in ("", wanted):
+            proven.append(target.name)
+    before = _weights(work.installation)
+    moved = desired.towards(before, proven)
+    if moved is None or moved == before:
+        why = "no host proves healthy on the old version yet" if moved is None else "traffic is there already"
+        return passed(f"nothing to move: {why}", rule="shift")
+    return _move(work, lambda _: moved, f"all traffic to {_list(proven)}")
+
+
+def drain(work: Work) -> Answer:
+    """Wait until nothing is in flight; unknown is not zero, and a time limit ends in an error."""
+    group = [n for n in work.step.input["endpoints"] if work.targets[n].state != TargetState.OWED]
+    kept = dict(work.step.output.get("drains", {}))
+    for name in group:
+        for node, traffic in enumerate(_nodes(work)):
+            if not _routes_to(traffic, name):
+                continue
+            spot = f"{name}@{node}"
+            state = Drain.from_row(kept[spot]) if spot in kept else Drain(time.time() + work.policy.drain_within)
+            if state.drained:
+                continue
+            state = wait_drained(traffic, name, state, slice_seconds=SLICE)
+            kept[spot] = state.as_row()
+            if not state.drained:
+                Step.objects.filter(pk=work.step.pk, fence=work.fence).update(output={"drains": kept})
+                why = (
+                    f"{name} has {state.last if state.last is not None else 'an unknown number of'} requests in flight"
+                )
+                return pending(why, clock.now() + timedelta(milliseconds=100), rule="drain", output={"drains": kept})
+    return passed(f"nothing is in flight on {_list(group)}", rule="drain")
+
+
+def _routes_to(traffic: Traffic, name: str) -> bool:
+    """Whether the balancer knows the endpoint at all: before its first deployment it does not."""
+    try:
+        return name in traffic.read()
+    except TrafficError as error:
+        if error.code == "not_ours":
+            return False
+        raise
+
+
+def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], said: str) -> Answer:
+    before = _weights(work.installation)
+    try:
+        wanted = change(before)
+    except desired.NobodyLeft as error:
+        return failed(str(error), permanent=True, rule="last serving host")
+    if any(wanted.values()):
+        if not _write_down(work, wanted):
+            return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
+        for traffic in _nodes(work):
+            _make_live(traffic, work.installation, wanted, work.fence)
+    seen = tuple(Observation(name, serving=weight > 0) for name, weight in wanted.items())
+    return passed(said, observed=seen, rule="weights", output={"weights": wanted})
+
+
+def _make_live(traffic: Traffic, installation: Installation, wanted: Mapping[str, int], fence: int) -> None:
+    endpoints = {e.name: _dial(e.base_url) for e in _living(installation)}
+    traffic.ensure(endpoints, fence=fence, initial=wanted)
+    if traffic.read() != dict(wanted):
+        traffic.set_weights(wanted, fence=fence)
+    if not traffic.verify(wanted):
+        raise ConnectionError("the balancer does not route by the weights it was given")
+
+
+def _dial(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
+
+
+def _living(installation: Installation):
+    return installation.endpoints.filter(retired=False).select_related("host", "installation")
+
+
+def _weights(installation: Installation) -> dict[str, int]:
+    """The desired weights, an endpoint that never served at 0."""
+    pool, _ = Pool.objects.get_or_create(installation=installation)
+    return {e.name: pool.weights.get(e.name, 0) for e in _living(installation)}
+
+
+def _write_down(work: Work, wanted: Mapping[str, int]) -> bool:
+    mine = Pool.objects.filter(Q(fence__lte=work.fence), installation=work.installation)
+    return mine.update(weights=dict(wanted), fence=work.fence) == 1
+
+
+def _nodes(work: Work) -> list[Traffic]:
+    nodes = work.installation.balancer.nodes.select_related("host__bastion") if work.installation.balancer else []
+    return [work.outside.traffic(node, work.installation) for node in nodes]
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "nobody"

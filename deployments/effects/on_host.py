@@ -1,0 +1,153 @@
+"""Effects on one host: check, look, prepare, activate, verify. Each may be repeated at any time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aureus import clock, lease
+from deployments.drivers import HostFacts, ReleaseFiles
+from deployments.effects.work import Work
+from deployments.engine.settle import Answer, Observation, failed, passed, pending
+from deployments.engine.way_back import way_back
+from deployments.fleet_holds import hold_for_future_fence
+from deployments.models import Endpoint
+from deployments.snapshot import goods
+from releases.models import Version
+from releases.spec import canonical, number_of
+
+
+def check(work: Work) -> Answer:
+    """Before anything is touched: reachable, tools there, no fence from a future we do not know; what runs is noted."""
+    facts = work.outside.hosts.facts(work.address, work.site)
+    if facts.missing_tools:
+        missing = ", ".join(facts.missing_tools)
+        return failed(f"{work.target.name} lacks {missing}: install them", permanent=True, rule="tools")
+    if facts.fence > lease.highest_fence():
+        hold_for_future_fence(work.installation, work.target.name, facts.fence)
+        why = f"{work.target.name} reports fence {facts.fence}, above every one we gave: run aureus recover"
+        return failed(why, permanent=True, rule="fence")
+    Endpoint.objects.filter(pk=work.endpoint.pk).update(complete=list(facts.releases))
+    seen = _seen(work, facts)
+    return passed(_says(seen), observed=(seen,), rule="check")
+
+
+def _seen(work: Work, facts: HostFacts) -> Observation:
+    content = facts.current
+    health = work.health(work.endpoint, content) if content else None
+    healthy = bool(health and health.healthy)
+    serving = (_weight(work, work.target.name) > 0 and healthy) if work.balanced else healthy
+    return Observation(work.target.name, True, content, healthy, serving, health.why if health else "")
+
+
+def _weight(work: Work, name: str) -> int:
+    pool = getattr(work.installation, "pool", None)
+    return pool.weights.get(name, 0) if pool else 0
+
+
+def look(work: Work) -> Answer:
+    """The first act of a rollback: under a new fence, see what the host runs; what a lower act still does is ended."""
+    stop = work.outside.hosts.stop(work.address, work.site, fence=work.fence, key=work.key)
+    facts = work.outside.hosts.facts(work.address, work.site)
+    Endpoint.objects.filter(pk=work.endpoint.pk).update(complete=list(facts.releases))
+    seen = _seen(work, facts)
+    return passed(_says(seen), observed=(seen,), rule="look", output={"stopped": stop.sentence})
+
+
+def _says(seen: Observation) -> str:
+    if seen.content is None:
+        return f"{seen.endpoint} runs nothing yet"
+    return f"{seen.endpoint} runs {number_of(seen.content)}: {seen.why}"
+
+
+def prepare(work: Work) -> Answer:
+    """The new content and the way back lie complete and verified on the host before anything is activated anywhere."""
+    facts = work.outside.hosts.facts(work.address, work.site)
+    sent = []
+    for content in filter(None, (work.target.to_content, _way_back(work))):
+        # A host that says it holds it is asked all the same: it then proves every file against its manifest.
+        release = release_files(work, content)
+        answer = work.outside.hosts.prepare(
+            work.address, work.site, release, fence=work.fence, key=f"{work.key}:{content}", deadline=work.step.within
+        )
+        sent += [number_of(content)] if answer.state == "done" else []
+    complete = sorted({*facts.releases, work.target.to_content} | ({_way_back(work)} - {""}))
+    Endpoint.objects.filter(pk=work.endpoint.pk).update(complete=complete)
+    what = f"received {', '.join(sent)}" if sent else "held everything already, verified"
+    return passed(f"{work.target.name} {what}", rule="prepare")
+
+
+def _way_back(work: Work) -> str:
+    if work.target.back_content:
+        return work.target.back_content
+    running, to = work.target.from_content or None, work.target.to_content
+    return way_back(goods(work.installation), from_content=running, to_content=to) or ""
+
+
+def release_files(work: Work, content: str) -> ReleaseFiles:
+    """The bytes of a content, from the store."""
+    versions = Version.objects.filter(application=work.installation.application_id, number=number_of(content))
+    version = next(v for v in versions.select_related("artifact") if v.content == content)
+    artifact, workflow = version.artifact, canonical(version.spec)
+    if artifact is None:
+        return ReleaseFiles(content, None, "", 0, 0, 0, workflow)
+    key = artifact.store_key
+    return ReleaseFiles(
+        content,
+        lambda: work.outside.store.open(key),
+        artifact.sha256,
+        artifact.size,
+        artifact.unpacked_size,
+        artifact.files,
+        workflow,
+    )
+
+
+def activate(work: Work) -> Answer:
+    """Switch the host to where it belongs, unless it is there and proves it. What runs long is looked at again."""
+    to = work.target.to_content
+    if not to:
+        return failed(f"there is nothing that {work.target.name} could go back to", permanent=True, rule="no way back")
+    if work.deployment.is_rollback:
+        if (there := _already_back(work)) is not None:
+            return there
+        _send_again(work, to)
+    expected = work.target.observed or work.target.from_content or None
+    answer = work.outside.hosts.activate(
+        work.address, work.site, to, expected=expected, fence=work.fence, key=work.key, deadline=work.step.within
+    )
+    if answer.state == "running":
+        return pending(f"{work.target.name} is restarting", clock.now() + timedelta(seconds=1), rule="activate")
+    work.outside.hosts.set_live(work.address, work.site, fence=work.fence, key=f"{work.key}:live")
+    seen = Observation(work.target.name, True, to, None)
+    return passed(f"{work.target.name} was switched to {number_of(to)}", observed=(seen,), rule="activate")
+
+
+def _already_back(work: Work) -> Answer | None:
+    """A rollback changes only what changed: a host that proves to be where it belongs is left alone."""
+    seen, health = work.look()
+    if seen.content == work.target.to_content and health is not None and health.healthy:
+        return passed(f"{work.target.name} was never changed", observed=(seen,), rule="look")
+    return None
+
+
+def _send_again(work: Work, content: str) -> None:
+    work.outside.hosts.prepare(
+        work.address,
+        work.site,
+        release_files(work, content),
+        fence=work.fence,
+        key=f"{work.key}:{content}",
+        deadline=work.step.within,
+    )
+
+
+def verify(work: Work) -> Answer:
+    """Healthy with the expected version, proven by its own answer: the record alone never is."""
+    to = work.target.to_content
+    health = work.health(work.endpoint, to)
+    if not health.healthy:
+        why = f"{work.target.name} is not healthy with {number_of(to)} yet: {health.why}"
+        return pending(why, clock.now() + timedelta(seconds=1), rule="health")
+    serving = None if work.balanced else True
+    seen = Observation(work.target.name, True, to, True, serving, health.why)
+    return passed(f"{work.target.name}: {health.why}", observed=(seen,), rule="health")

@@ -1,0 +1,88 @@
+"""Waking and keeping: what is due, and the leases of what this process runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+
+from django.db import DatabaseError, close_old_connections, connection, connections
+
+from aureus import lease
+from deployments.models import Deployment, Step
+
+HINT_AGAIN_AFTER = 3
+"""Seconds before a deployment that is still due is hinted once more: one lost message costs no longer."""
+
+
+def sweep(limit: int = 500) -> list[tuple[str, str]]:
+    """The deployments that are due, as (id, lane), each marked so that it is not hinted again at once. Idempotent."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE {Deployment._meta.db_table} SET hinted_at = clock_timestamp() WHERE id IN (
+                SELECT id FROM {Deployment._meta.db_table}
+                WHERE wake_at <= clock_timestamp()
+                  AND (hinted_at IS NULL OR hinted_at < clock_timestamp() - make_interval(secs => {HINT_AGAIN_AFTER}))
+                ORDER BY wake_at LIMIT %s FOR UPDATE SKIP LOCKED)
+            RETURNING id::text, lane
+            """,
+            [limit],
+        )
+        return cursor.fetchall()
+
+
+class Heartbeat:
+    """Renews the leases of some steps from a thread of its own until it is left, and notices what was lost.
+
+    A step whose deadline passed, or that somebody else claimed, is lost: `lost(step)` then says so, and its effect
+    stops before the next thing it would do. So does an effect of a deployment that is being aborted.
+    """
+
+    def __init__(self, fences: Mapping[int, int]) -> None:
+        self._fences = dict(fences)
+        self._lost: set[int] = set()
+        self._lock = threading.Lock()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._left.set()
+        self._thread.join(lease.RENEW_EVERY)
+
+    def done(self, step: int) -> None:
+        """This step has answered: nothing of it is renewed any more."""
+        with self._lock:
+            self._fences.pop(step, None)
+
+    def lost(self, step: int) -> bool:
+        """The step is no longer ours, or must stop."""
+        return step in self._lost
+
+    def _beat(self) -> None:
+        try:
+            while not self._left.wait(lease.RENEW_EVERY):
+                with self._lock:
+                    mine = dict(self._fences)
+                self._renew(mine)
+        finally:
+            connections.close_all()
+
+    def _renew(self, mine: dict[int, int]) -> None:
+        close_old_connections()
+        try:
+            kept = lease.renew(Step._meta.db_table, mine)
+            stopped = _aborting(mine)
+        except DatabaseError:
+            connection.close()
+            return  # the lease then runs out by itself, which is what it is for
+        self._lost |= (set(mine) - set(kept)) | stopped
+
+
+def _aborting(steps: Iterable[int]) -> set[int]:
+    asked = Step.objects.filter(pk__in=list(steps)).exclude(deployment__abort_reason="")
+    return set(asked.values_list("pk", flat=True))

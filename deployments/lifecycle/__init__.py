@@ -1,0 +1,25 @@
+"""The verbs on deployments: the only writers of their status."""
+
+from deployments.lifecycle.advancing import Claim, Turn, advance, settle
+from deployments.lifecycle.people import abandon, abort, approve, pause, reject, resume, retry, roll_back
+from deployments.lifecycle.requests import Wish, current_of, deploy, dry_run, promote
+
+__all__ = [
+    "Claim",
+    "Turn",
+    "Wish",
+    "abandon",
+    "abort",
+    "advance",
+    "approve",
+    "current_of",
+    "deploy",
+    "dry_run",
+    "pause",
+    "promote",
+    "reject",
+    "resume",
+    "retry",
+    "roll_back",
+    "settle",
+]

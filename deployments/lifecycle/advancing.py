@@ -1,0 +1,273 @@
+"""One wake-up of a deployment: decide, write what was decided, and hand the claimed steps to the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from aureus import clock, lease
+from aureus.journal.actor import AUREUS
+from aureus.journal.models import record
+from deployments.engine import decide as core
+from deployments.engine.facts import Step as StepFacts
+from deployments.engine.settle import Answer, Observation, Result, after, given_up
+from deployments.engine.status import Outcome, Status, StepStatus, TargetState
+from deployments.engine.strategies import Unfit
+from deployments.lifecycle import rows, windows
+from deployments.lifecycle.ending import finish, owe
+from deployments.lifecycle.moves import locked, move
+from deployments.models import Approval, Deployment, Endpoint, Installation, Step, Target
+from deployments.snapshot import back_for, facts_of, goods
+
+SIDE_BY_SIDE = 16
+"""Hosts that one worker process works on at a time (research on SSH: more threads gained nothing)."""
+ACTIVATES = frozenset({"activate"})
+"""Kinds of step that claim their target: from here on a rollback covers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A step that this worker holds under this fence."""
+
+    step_id: int
+    fence: int
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a wake-up came to. `lane`: who has to go on; `again`: at once; `wake`: other deployments to look at."""
+
+    claims: list[Claim] = field(default_factory=list)
+    lane: str = ""
+    again: bool = False
+    wake: list[tuple[str, str]] = field(default_factory=list)
+
+
+@transaction.atomic
+def advance(deployment_id: object, lane: str) -> Turn:
+    """Decide and write until there is something to do or to wait for. Idempotent: a repeated wake-up finds nothing."""
+    deployment = locked(deployment_id)
+    return _turns(deployment, lane)
+
+
+def _turns(deployment: Deployment, lane: str | None) -> Turn:
+    """lane: None decides and writes everything but claims."""
+    turn = Turn()
+    while True:
+        now = clock.now()
+        facts = facts_of(deployment, now)
+        match core.decide(facts, now):
+            case core.Begin():
+                _begin(deployment, now)
+            case core.Replan():
+                if (unfit := _replan(deployment, now)) is not None:
+                    finish(deployment, unfit)
+                    return turn
+            case core.GiveUp(steps, why):
+                _give_up(deployment, [int(s) for s in steps], why)
+            case core.Finish() as action:
+                rollback = finish(deployment, action)
+                turn.wake += [(str(rollback.id), "rollback")] if rollback else []
+                turn.wake += [(str(d.id), d.lane) for d in _next_in_line(deployment)]
+                return turn
+            case core.Wait(until, why, status):
+                _wait(deployment, until, why, status)
+                return turn
+            case core.Run(steps, wanted):
+                return _run(deployment, [int(s) for s in steps], wanted, lane, turn)
+
+
+def _run(deployment: Deployment, steps: list[int], wanted: str, lane: str | None, turn: Turn) -> Turn:
+    if lane != wanted:
+        _update(deployment, lane=wanted, wake_at=clock.now())
+        turn.lane, turn.again = wanted, True
+        return turn
+    chosen = steps[:SIDE_BY_SIDE]
+    fences = lease.claim(Step._meta.db_table, chosen)
+    turn.claims = [Claim(step, fence) for step, fence in sorted(fences.items())]
+    _mark_claimed(deployment, list(fences))
+    turn.lane, turn.again = wanted, len(steps) > len(chosen)
+    _update(deployment, lane=wanted, wake_at=clock.now() + timedelta(seconds=lease.SECONDS))
+    return turn
+
+
+def _mark_claimed(deployment: Deployment, ids: list[int]) -> None:
+    now = clock.now()
+    claimed = list(Step.objects.filter(pk__in=ids).select_related("stage"))
+    Step.objects.filter(pk__in=ids, started_at=None).update(started_at=now)
+    for step in claimed:
+        if step.removes:
+            deployment.targets.filter(name__in=step.removes).update(serving=False)
+        if step.kind in ACTIVATES:
+            deployment.targets.filter(name=step.target, claimed_at=None).update(claimed_at=now)
+        if step.attempts == 1:
+            record(deployment.stream, "step.started", AUREUS, step=step.id, kind=step.kind, host=step.target)
+        elif step.failures:
+            record(deployment.stream, "step.claimed_again", AUREUS, step=step.id, kind=step.kind, host=step.target,
+                   attempt=step.attempts)  # fmt: skip
+
+
+def _begin(deployment: Deployment, now: datetime) -> None:
+    """Start it. The open window of the version it replaces is judged first, on what it has."""
+    Installation.objects.select_for_update().get(pk=deployment.installation_id)
+    if deployment.installation.deployments.filter(status=Status.IN_PROGRESS).exists():
+        return  # a rollback began this very moment: decided again, it waits behind it
+    windows.supersede(deployment.installation, by=deployment)
+    _refresh_way_back(deployment)
+    move(deployment, Status.IN_PROGRESS, actor=AUREUS, reason="started", started_at=now)
+
+
+def _refresh_way_back(deployment: Deployment) -> None:
+    """What became good, or was withdrawn, since the plan was made."""
+    proven = goods(deployment.installation)
+    for target in deployment.targets.all():
+        back = back_for(proven, running=target.from_content, to_content=target.to_content)
+        if back != target.back_content:
+            Target.objects.filter(pk=target.pk).update(back_content=back)
+
+
+def _replan(deployment: Deployment, now: datetime) -> core.Finish | None:
+    """A plan for the revision that holds now; yes said to the old plan does not count for it.
+
+    Where the installation was edited so that no plan fits any more, how the deployment ends.
+    """
+    try:
+        stages, targets = rows.forward(deployment, now)
+    except Unfit as error:
+        return core.Finish(Status.FAILED, f"no plan fits the installation as it is now: {error}", Outcome.STALE)
+    rows.write(deployment, stages, targets, now)
+    names = ("intent", "plan_hash", "revisions")
+    _update(deployment, **{name: getattr(deployment, name) for name in names})
+    lost = Approval.objects.filter(deployment=deployment).exclude(plan_hash=deployment.plan_hash).count()
+    record(deployment.stream, "deployment.replanned", AUREUS, plan_hash=deployment.plan_hash, approvals_lost=lost)
+    return None
+
+
+def _wait(deployment: Deployment, until: datetime | None, why: str, status: Status | None) -> None:
+    if status is not None and status != deployment.status:
+        move(deployment, status, actor=AUREUS, reason=why, wake_at=until)
+    else:
+        _update(deployment, reason=why, wake_at=until)
+
+
+def _give_up(deployment: Deployment, ids: list[int], why: str) -> None:
+    facts = facts_of(deployment, clock.now())
+    stages = {s.position: s for s in facts.stages}
+    for step in facts.steps:
+        if int(step.id) in ids:
+            _store(deployment, step, given_up(step, stages[step.stage], why), rule="deadline")
+    _owe_new(deployment, why)
+
+
+def _next_in_line(deployment: Deployment) -> list[Deployment]:
+    """Who waited behind it may go on now."""
+    waiting = deployment.installation.deployments.filter(status__in=(Status.PENDING, Status.AWAITING_APPROVAL))
+    waiting.update(wake_at=clock.now())
+    return list(waiting)
+
+
+def _update(deployment: Deployment, **columns: object) -> None:
+    Deployment.objects.filter(pk=deployment.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(deployment, name, value)
+
+
+@transaction.atomic
+def settle(claim: Claim, answer: Answer) -> Turn | None:
+    """Record an answer and, in the same transaction, everything that follows from it; None: the answer came too late.
+
+    The step's row decides: another fence, or a deployment that has ended, and nothing at all is written.
+    """
+    deployment_id = Step.objects.filter(pk=claim.step_id).values_list("deployment_id", flat=True).first()
+    if deployment_id is None:
+        return None
+    deployment = locked(deployment_id)
+    now = clock.now()
+    facts = facts_of(deployment, now)
+    step = next(s for s in facts.steps if int(s.id) == claim.step_id)
+    if deployment.status != Status.IN_PROGRESS or step.fence != claim.fence or step.status is not StepStatus.RUNNING:
+        record(
+            deployment.stream, "step.late_answer", AUREUS, step=claim.step_id, fence=claim.fence, result=answer.result
+        )
+        return None
+    stage = next(s for s in facts.stages if s.position == step.stage)
+    _observe(deployment, answer.observed, now)
+    _store(deployment, step, after(step, stage, answer, now), rule=answer.rule, output=dict(answer.output))
+    _owe_new(deployment, answer.reason)
+    turn = _turns(deployment, None)
+    turn.lane = turn.lane or deployment.lane
+    return turn
+
+
+def answer_for(deployment: Deployment, step: Step, answer: Answer) -> Turn | None:
+    """Settle a waiting step from outside an effect, in the transaction that knows the answer. The caller locks."""
+    Step.objects.filter(pk=step.pk, status=StepStatus.PENDING).update(held=False, not_before=clock.now())
+    fences = lease.claim(Step._meta.db_table, [step.pk])
+    return settle(Claim(step.pk, fences[step.pk]), answer) if fences else None
+
+
+def _store(
+    deployment: Deployment, before: StepFacts, after: StepFacts, *, rule: str = "", output: dict | None = None
+) -> None:
+    ended = after.status in (StepStatus.PASSED, StepStatus.FAILED)
+    columns: dict[str, object] = {
+        "status": after.status,
+        "reason": after.reason[:2000],
+        "held": after.held,
+        "not_before": after.not_before,
+        "lease_until": None,
+        "failures": after.failures,
+        "failing_since": after.failing_since,
+    }
+    columns |= {"rule": rule} if rule else {}
+    columns |= {"output": output} if output else {}
+    columns |= {"ended_at": clock.now()} if ended else {}
+    Step.objects.filter(pk=before.id, fence=before.fence).update(**columns)
+    if ended or after.failures > before.failures or after.held != before.held:
+        word = "held" if after.held else (after.status if ended else "failed_try")
+        about = {"kind": before.kind, "host": before.target or "", "reason": after.reason[:500], "rule": rule}
+        record(deployment.stream, f"step.{word}", AUREUS, step=int(before.id), **about)
+
+
+def _owe_new(deployment: Deployment, why: str) -> None:
+    owed = core.newly_owed(facts_of(deployment, clock.now()))
+    for target in deployment.targets.filter(name__in=list(owed)):
+        owe(deployment, target, why)
+
+
+def _observe(deployment: Deployment, seen: tuple[Observation, ...], now: datetime) -> None:
+    """Write down what was seen of hosts, on the deployment's targets and on the endpoints themselves."""
+    targets = {t.name: t for t in deployment.targets.select_related("endpoint")}
+    for one in seen:
+        target = targets.get(one.endpoint)
+        if target is not None:
+            _observe_target(deployment, target, one, now)
+
+
+def _observe_target(deployment: Deployment, target: Target, seen: Observation, now: datetime) -> None:
+    mine: dict[str, object] = {}
+    theirs: dict[str, object] = {}
+    if seen.serving is not None:
+        mine["serving"] = theirs["serving"] = seen.serving
+    if seen.healthy is not None:
+        theirs["healthy"] = seen.healthy
+    if seen.looked:
+        content = seen.content or ""
+        mine |= {"observed": content, "observed_at": now}
+        theirs |= {"observed": content, "observed_at": now}
+        if target.claimed_at is None and not deployment.is_rollback:
+            proven = goods(deployment.installation)
+            mine["from_content"] = content
+            mine["back_content"] = back_for(proven, running=content, to_content=target.to_content)
+        elif target.state != TargetState.OWED and target.claimed_at is not None:
+            on_to = content == target.to_content and bool(seen.healthy)
+            mine["state"] = TargetState.ON_TO if on_to else TargetState.CHANGED
+    if mine:
+        Target.objects.filter(pk=target.pk).update(**mine)
+    if theirs:
+        Endpoint.objects.filter(pk=target.endpoint_id).update(**theirs)
+
+
+__all__ = ["Claim", "Result", "Turn", "advance", "settle"]

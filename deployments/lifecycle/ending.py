@@ -1,0 +1,141 @@
+"""How a deployment ends, and the rollback that may begin in the same transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from django.db.models import QuerySet
+
+from aureus import clock
+from aureus.journal.actor import AUREUS, Actor
+from aureus.journal.models import record
+from deployments.engine import decide as core
+from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetState
+from deployments.lifecycle import rows, windows
+from deployments.lifecycle.moves import move, page
+from deployments.models import Deployment, Endpoint, Installation, Step, Target
+from deployments.snapshot import facts_of
+from releases.models import Version
+
+
+def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS) -> Deployment | None:
+    """End it as decided; the rollback that this begins, where one does. The caller holds the lock."""
+    now = clock.now()
+    undone = action.roll_back and bool(_covered(deployment))
+    if action.status is Status.FAILED and not undone:
+        _owe(deployment, core.left_behind(facts_of(deployment, now)), action.why)
+    _open_steps(deployment).update(
+        status=StepStatus.SKIPPED, lease_until=None, held=False, ended_at=now, reason="the deployment ended before it"
+    )
+    columns = {"ended_at": now, "wake_at": None, "paused_by": ""}
+    if action.status is Status.DEPLOYED:
+        columns["deployed_at"] = now
+    move(deployment, action.status, actor=actor, reason=action.why, outcome=action.outcome, **columns)
+    _record_fleet(deployment)
+    if action.status is Status.DEPLOYED:
+        _deployed(deployment, actor)
+    return begin_rollback(deployment, reason=action.why, actor=actor) if undone else _without(deployment, action)
+
+
+def _open_steps(deployment: Deployment) -> QuerySet[Step]:
+    return deployment.steps.exclude(status__in=OVER)
+
+
+def _deployed(deployment: Deployment, actor: Actor) -> None:
+    """What follows from success: the reverted one is rolled back, a window opens, owed hosts are told of."""
+    if deployment.is_rollback:
+        origin = Deployment.objects.select_for_update().get(pk=deployment.reverts_id)
+        if origin.status == Status.DEPLOYED:
+            reason = f"rolled back to {deployment.version.number}: {deployment.reason}"
+            move(origin, Status.ROLLED_BACK, actor=actor, reason=reason)
+    windows.open_after(deployment)
+    for target in deployment.targets.filter(state=TargetState.OWED):
+        page(deployment, f"{target.name} is owed: {target.why}", severity="warning")
+
+
+def _without(deployment: Deployment, action: core.Finish) -> None:
+    """A failure that nothing undoes is for people, unless people wanted it."""
+    wanted = {Outcome.REJECTED, Outcome.CANCELLED, Outcome.SUPERSEDED, Outcome.STALE}
+    touched = deployment.targets.filter(claimed_at__isnull=False).exists()
+    if action.status is Status.FAILED and action.outcome not in wanted and touched:
+        why = "" if deployment.is_rollback else " There is no way back: no version that proved good is to be had."
+        page(deployment, f"{deployment} ended as {action.outcome}: {action.why}.{why}")
+
+
+def _owe(deployment: Deployment, names: Iterable[str], why: str) -> None:
+    for target in deployment.targets.filter(name__in=list(names)):
+        owe(deployment, target, why)
+
+
+def owe(deployment: Deployment, target: Target, why: str) -> None:
+    """A host that could not be brought where it belongs: it serves nothing until it was converged."""
+    now = clock.now()
+    Target.objects.filter(pk=target.pk).update(state=TargetState.OWED, serving=False, why=why)
+    Endpoint.objects.filter(pk=target.endpoint_id).update(owed=why or "it was changed and not proven", owed_at=now)
+    record(deployment.stream, "target.owed", AUREUS, host=target.name, why=why)
+
+
+def _record_fleet(deployment: Deployment) -> None:
+    """Our record of what every host of this deployment runs now, by what was proven."""
+    for target in deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False):
+        Endpoint.objects.filter(pk=target.endpoint_id).update(recorded=target.to_content, owed="", owed_at=None)
+
+
+def _covered(deployment: Deployment, also: Deployment | None = None) -> list[Target]:
+    """Every target whose activation was ever claimed, by this deployment or the one that ran beside it."""
+    found: dict[int, Target] = {}
+    for origin in filter(None, (also, deployment)):
+        for target in origin.targets.filter(claimed_at__isnull=False).select_related("endpoint__host"):
+            if not target.endpoint.retired:
+                found[target.endpoint_id] = target
+    return list(found.values())
+
+
+def begin_rollback(
+    origin: Deployment,
+    *,
+    reason: str,
+    actor: Actor,
+    also: Deployment | None = None,
+    to_content: str | None = None,
+) -> Deployment:
+    """A deployment of its own that undoes another, begun at once. The caller holds the locks and has ended `also`.
+
+    to_content: where every host goes; without it each goes to its own way back.
+    """
+    Installation.objects.select_for_update().get(pk=origin.installation_id)
+    now = clock.now()
+    covered = _covered(origin, also)
+    backs = {t.name: t.back_content for t in origin.targets.all()}
+    to = {t.name: to_content or backs.get(t.name) or t.back_content for t in covered}
+    version = _version_of(origin, to.values())
+    rollback = Deployment(
+        installation=origin.installation,
+        version=version,
+        strategy="rollback",
+        reverts=origin,
+        requested_by=actor.name,
+        digest=version.digest,
+        lane="rollback",
+        reason=reason,
+        wake_at=now,
+    )
+    stages, targets = rows.undoing(rollback, covered, to, now)
+    rollback.save(force_insert=True)
+    rows.write(rollback, stages, targets, now)
+    rollback.refresh_from_db(fields=["created_at"])
+    windows.close_for_rollback(origin, reason)
+    record(
+        rollback.stream, "deployment.requested", actor, version=version.number, reverts=str(origin.id), reason=reason
+    )
+    move(rollback, Status.IN_PROGRESS, actor=actor, reason=reason, started_at=now)
+    page(origin, f"{origin} is being rolled back to {version.number}: {reason}")
+    return rollback
+
+
+def _version_of(origin: Deployment, contents: Iterable[str]) -> Version:
+    """The version most hosts go back to."""
+    [(content, _)] = Counter(contents).most_common(1)
+    versions = Version.objects.filter(application=origin.version.application_id)
+    return next(v for v in versions.filter(number=content.rsplit("-", 1)[0]) if v.content == content)

@@ -1,0 +1,258 @@
+"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, roll back."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+
+from aureus import clock
+from aureus.journal.actor import Actor
+from aureus.journal.models import record
+from aureus.journal.refusals import Conflict, Invalid, NotAllowed
+from deployments.engine import decide as core
+from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus
+from deployments.lifecycle.ending import begin_rollback, finish
+from deployments.lifecycle.moves import locked, move
+from deployments.lifecycle.requests import current_of, retry_ended
+from deployments.models import Approval, Deployment, Installation, Step
+from deployments.snapshot import WAITING, goods, policy_of
+from releases.models import Version
+
+SUCCEEDED_OR_OPEN = [*OPEN, Status.DEPLOYED]
+
+
+@transaction.atomic
+def approve(deployment_id: object, *, actor: Actor, comment: str = "") -> Deployment:
+    """One person's yes to the plan as it is now. The person who asked for it does not approve it."""
+    deployment = _speaks(deployment_id, actor, comment, yes=True)
+    needed = policy_of(deployment.installation).approvals
+    said = deployment.approvals.filter(plan_hash=deployment.plan_hash, yes=True).count()
+    if deployment.status == Status.AWAITING_APPROVAL and said >= needed:
+        move(deployment, Status.PENDING, actor=actor, reason=f"approved by {said}", wake_at=clock.now())
+    return deployment
+
+
+@transaction.atomic
+def reject(deployment_id: object, *, actor: Actor, comment: str = "") -> Deployment:
+    """One person's no: it ends the deployment."""
+    deployment = _speaks(deployment_id, actor, comment, yes=False)
+    because = f": {comment}" if comment else ""
+    finish(deployment, core.Finish(Status.FAILED, f"rejected by {actor.name}{because}", Outcome.REJECTED), actor=actor)
+    return deployment
+
+
+def _speaks(deployment_id: object, actor: Actor, comment: str, *, yes: bool) -> Deployment:
+    deployment = locked(deployment_id)
+    if deployment.is_rollback or deployment.status not in WAITING:
+        raise Conflict(f"nothing is to be approved: the deployment {_is(deployment)}", code="not_waiting")
+    if actor.name == deployment.requested_by:
+        raise NotAllowed("you asked for this deployment: somebody else has to approve it", code="self_approval")
+    if actor.kind != "user":
+        raise NotAllowed("only people approve, not API keys", code="not_a_person")
+    try:
+        with transaction.atomic():
+            Approval.objects.create(
+                deployment=deployment, plan_hash=deployment.plan_hash, by=actor.name, yes=yes, comment=comment
+            )
+    except IntegrityError:
+        raise Conflict("you have already said your yes or no to this plan", code="already_said") from None
+    word = "approved" if yes else "rejected"
+    record(deployment.stream, f"deployment.{word}", actor, plan_hash=deployment.plan_hash, comment=comment)
+    return deployment
+
+
+@transaction.atomic
+def pause(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployment:
+    """No new step starts until somebody resumes; what runs goes on to its end."""
+    deployment = _open(deployment_id)
+    if deployment.is_rollback:
+        raise Conflict("a rollback is not paused: abandon it if it must end", code="rollback")
+    if deployment.paused_by:
+        raise Conflict(f"{deployment.paused_by} has paused it already", code="already_paused")
+    if deployment.abort_reason:
+        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+    _write(deployment, actor, "paused", reason, paused_by=actor.name, pause_reason=reason)
+    return deployment
+
+
+@transaction.atomic
+def resume(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployment:
+    """Go on where it was paused, and with what was held for a person."""
+    deployment = _open(deployment_id)
+    held = deployment.steps.filter(status=StepStatus.PENDING, held=True)
+    if not deployment.paused_by and not held.exists():
+        raise Conflict("it is not paused and nothing of it is held", code="not_paused")
+    if not deployment.paused_by:
+        _release(list(held))
+    _write(deployment, actor, "resumed", reason, paused_by="", pause_reason="")
+    return deployment
+
+
+@transaction.atomic
+def abort(deployment_id: object, *, actor: Actor, reason: str) -> Deployment:
+    """Stop: before the start it is cancelled, while it prepares it just ends, afterwards what was changed goes back."""
+    deployment = _open(deployment_id)
+    _demand(reason)
+    if deployment.is_rollback:
+        raise Conflict("a rollback is not aborted: abandon it if it must end", code="rollback")
+    if deployment.abort_reason:
+        raise Conflict(f"it is being aborted already: {deployment.abort_reason}", code="aborting")
+    if deployment.status == Status.IN_PROGRESS and not deployment.steps.exclude(status__in=OVER).exists():
+        raise Conflict("every step has passed: use rollback", code="too_late")
+    _write(deployment, actor, "abort_asked", reason, abort_reason=f"aborted by {actor.name}: {reason}", paused_by="")
+    return deployment
+
+
+@transaction.atomic
+def abandon(deployment_id: object, *, actor: Actor, reason: str) -> Deployment:
+    """End anything, now. What it changed and did not prove is owed; what still runs on hosts may go on for a while."""
+    deployment = _open(deployment_id)
+    _demand(reason)
+    why = f"abandoned by {actor.name}: {reason}"
+    finish(deployment, core.Finish(Status.FAILED, why, Outcome.ABANDONED), actor=actor)
+    _wake_the_next(deployment.installation)
+    return deployment
+
+
+@transaction.atomic
+def retry(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployment:
+    """Run a held step of an open deployment again; of a failed one, a new deployment with the same wish."""
+    deployment = locked(deployment_id)
+    if deployment.status == Status.FAILED:
+        return retry_ended(deployment, actor=actor)
+    if deployment.status not in OPEN:
+        raise Conflict(f"there is nothing to retry: it {_is(deployment)}", code="not_failed")
+    waiting = list(deployment.steps.filter(status=StepStatus.PENDING, attempts__gt=0))
+    if not waiting:
+        raise Conflict("no step of it is held or waits to be tried again", code="nothing_held")
+    _release(waiting)
+    _write(deployment, actor, "retried", reason)
+    return deployment
+
+
+@transaction.atomic
+def roll_back(
+    deployment_id: object, *, actor: Actor, reason: str, target_version: str | None = None
+) -> tuple[Deployment, bool]:
+    """Undo a deployment; (the rollback, whether it is a new one). Never held by gates, freezes, approvals or a queue.
+
+    Asking twice gives the same rollback while it is open or has succeeded. A deployment that is running when the
+    current one is rolled back ends, and the rollback covers what either of them touched.
+    """
+    _demand(reason)
+    deployment = locked(deployment_id)
+    Installation.objects.select_for_update().get(pk=deployment.installation_id)
+    known = deployment.rollbacks.filter(status__in=SUCCEEDED_OR_OPEN).first()
+    if known is not None:
+        return known, False
+    active = _active_of(deployment)
+    if active is not None and active.is_rollback:
+        raise Conflict(f"a rollback is under way already: {active.id}", code="rollback_open")
+    to = _where_to(deployment, active, target_version)
+    also = None
+    if active is not None:
+        _make_room(active, actor, f"a rollback took its place: {reason}")
+        also = active if active.pk != deployment.pk else None
+    deployment.refresh_from_db()
+    return begin_rollback(deployment, reason=reason, actor=actor, also=also, to_content=to), True
+
+
+def _make_room(active: Deployment, actor: Actor, why: str) -> None:
+    finish(active, core.Finish(Status.FAILED, why, Outcome.SUPERSEDED), actor=actor)
+
+
+def _active_of(deployment: Deployment) -> Deployment | None:
+    others = Deployment.objects.filter(installation=deployment.installation_id, status=Status.IN_PROGRESS)
+    active = others.first()
+    return locked(active.pk) if active is not None else None
+
+
+def _where_to(deployment: Deployment, active: Deployment | None, target_version: str | None) -> str | None:
+    """The content to go to; None: every host its own way back. Raises Conflict with the reason where there is none."""
+    _is_current(deployment, active)
+    if target_version is not None:
+        return _named(deployment, target_version)
+    running = deployment.version.content
+    proven = [content for content in goods(deployment.installation) if content != running]
+    if deployment.status == Status.IN_PROGRESS:
+        backs = deployment.targets.filter(claimed_at__isnull=False).values_list("back_content", flat=True)
+        if not backs:
+            raise Conflict("it has changed no host yet: abort it", code="nothing_changed")
+        if all(backs):
+            return None
+    if not proven:
+        raise Conflict(
+            f"there is no way back from {deployment.version.number}: no earlier version passed its monitoring window "
+            f"here. Name one that served here as targetVersion, or deploy a mended version",
+            code="no_good_version",
+        )
+    return proven[0]
+
+
+def _is_current(deployment: Deployment, active: Deployment | None) -> None:
+    current = current_of(deployment.installation)
+    if deployment in (current, active):
+        return
+    named = f"the current one is {current.id} ({current.version.number})" if current else "nothing is deployed there"
+    raise Conflict(
+        f"this deployment {_is(deployment)} and is not the current one of "
+        f"{deployment.installation.environment}: {named}",
+        code="not_current",
+        about={"current": str(current.id) if current else None},
+    )
+
+
+def _named(deployment: Deployment, number: str) -> str:
+    """A person may name any content that served there without a failed verdict."""
+    served = Deployment.objects.filter(
+        installation=deployment.installation_id, version__number=number.removeprefix("v"), version__withdrawn_at=None
+    )
+    fine = served.filter(status=Status.DEPLOYED).select_related("version").order_by("-deployed_at").first()
+    if fine is None:
+        raise Conflict(
+            f"{number} never served in {deployment.installation.environment} without being undone, or was withdrawn",
+            code="never_served",
+        )
+    if fine.version_id == deployment.version_id:
+        raise Invalid(f"{number} is what runs now", errors=[("targetVersion", "name another version")])
+    return fine.version.content
+
+
+def version_named(content: str, application_id: int) -> Version | None:
+    """The version that a content is of."""
+    candidates = Version.objects.filter(application=application_id, number=content.rsplit("-", 1)[0])
+    return next((v for v in candidates if v.content == content), None)
+
+
+def _open(deployment_id: object) -> Deployment:
+    deployment = locked(deployment_id)
+    if deployment.status not in OPEN:
+        raise Conflict(f"the deployment {_is(deployment)}: {deployment.reason}", code="ended")
+    return deployment
+
+
+def _is(deployment: Deployment) -> str:
+    return f"is {deployment.status.replace('_', ' ')}"
+
+
+def _demand(reason: str) -> None:
+    if not reason.strip():
+        raise Invalid("say why", errors=[("reason", "must not be empty")])
+
+
+def _write(deployment: Deployment, actor: Actor, word: str, reason: str, **columns: object) -> None:
+    now = clock.now()
+    Deployment.objects.filter(pk=deployment.pk).update(**columns, wake_at=now)
+    for name, value in {**columns, "wake_at": now}.items():
+        setattr(deployment, name, value)
+    record(deployment.stream, f"deployment.{word}", actor, reason=reason)
+
+
+def _release(steps: list[Step]) -> None:
+    """Let waiting steps run at once, with a fresh deadline and a clean record of failures."""
+    Step.objects.filter(pk__in=[s.pk for s in steps]).update(
+        held=False, not_before=clock.now(), deadline_at=None, failures=0, failing_since=None
+    )
+
+
+def _wake_the_next(installation: Installation) -> None:
+    installation.deployments.filter(status__in=WAITING).update(wake_at=clock.now())

@@ -1,0 +1,205 @@
+"""The verbs that ask for a forward deployment: deploy, promote, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+
+from aureus import clock
+from aureus.journal.actor import Actor
+from aureus.journal.models import record
+from aureus.journal.refusals import Conflict, Invalid, NotFound
+from deployments.engine.status import Outcome, Status
+from deployments.engine.strategies import STRATEGIES, Unfit
+from deployments.gating import checks, reasons
+from deployments.lifecycle import rows
+from deployments.lifecycle.moves import locked, move
+from deployments.models import Deployment, Environment, Installation
+from deployments.snapshot import WAITING, policy_of
+from releases.models import Version
+from releases.registry import seal
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What every request for a deployment may say beside what and where."""
+
+    strategy: str | None = None
+    label: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def installation_for(version: Version, environment: str) -> Installation:
+    """Where a version lives in an environment. Raises NotFound with what to declare."""
+    if not Environment.objects.filter(name=environment).exists():
+        known = ", ".join(Environment.objects.values_list("name", flat=True)) or "none"
+        raise NotFound(f'there is no environment "{environment}"; there is: {known}', code="no_environment")
+    here = Installation.objects.select_related("environment", "application")
+    found = here.filter(application=version.application_id, environment__name=environment).first()
+    if found is None:
+        raise Conflict(
+            f"{version.application} is not installed in {environment}: declare the installation and run aureus apply",
+            code="not_installed",
+        )
+    return found
+
+
+@transaction.atomic
+def deploy(version_id: object, environment: str, *, actor: Actor, wish: Wish | None = None) -> Deployment:
+    """Ask for a version in an environment. Raises Refused; sealed by it, the version never changes again."""
+    version = _version(version_id)
+    installation = installation_for(version, environment)
+    policy = policy_of(installation)
+    if policy.promote_from and not policy.direct and not _already_there(installation, version):
+        raise Conflict(
+            f"{environment} takes versions by promotion: deploy {version.number} to {policy.promote_from} first, then "
+            f"POST /api/deployments/<its id>/promote",
+            code="promotion_required",
+        )
+    return _create(installation, version, actor=actor, wish=wish or Wish())
+
+
+@transaction.atomic
+def promote(
+    source_id: object, *, actor: Actor, environment: str = "production", wish: Wish | None = None
+) -> tuple[Deployment, bool]:
+    """Bring what was deployed and tested to the next environment; (deployment, whether it is a new one)."""
+    source = locked(source_id)
+    installation = installation_for(source.version, environment)
+    policy = policy_of(installation)
+    here = source.installation.environment.name
+    if policy.promote_from != here:
+        wanted = f"takes versions from {policy.promote_from}" if policy.promote_from else "is not promoted to"
+        raise Conflict(f"{environment} {wanted}, this deployment is in {here}", code="wrong_source")
+    already = source.promotions.filter(installation=installation, status__in=[*WAITING, Status.IN_PROGRESS]).first()
+    if already is not None:
+        return already, False
+    if against := reasons(checks(source, policy.gates)):
+        raise Conflict(
+            f"{source.version.number} cannot be promoted: {' '.join(against)}",
+            code="gates_failed",
+            errors=[("gates", reason) for reason in against],
+        )
+    wish = wish or Wish()
+    return _create(installation, source.version, actor=actor, wish=wish, source=source), True
+
+
+@transaction.atomic
+def retry_ended(deployment: Deployment, *, actor: Actor) -> Deployment:
+    """A new attempt at what a failed deployment tried, with the same source."""
+    if deployment.is_rollback:
+        raise Conflict("a rollback is not retried: ask for the rollback again")
+    wish = Wish(strategy=deployment.strategy, label=deployment.label, metadata=deployment.metadata)
+    if deployment.source_id is not None:
+        new, _ = promote(
+            deployment.source_id, actor=actor, environment=deployment.installation.environment.name, wish=wish
+        )
+    else:
+        new = deploy(deployment.version_id, deployment.installation.environment.name, actor=actor, wish=wish)
+    if new.retry_of_id is None:
+        Deployment.objects.filter(pk=new.pk).update(retry_of=deployment)
+        new.retry_of = deployment
+    return new
+
+
+@transaction.atomic
+def dry_run(version_id: object, environment: str, *, wish: Wish | None = None) -> dict[str, Any]:
+    """The plan a deployment would have, and what would change on each host; nothing is stored."""
+    version, wish = _version(version_id), wish or Wish()
+    installation = installation_for(version, environment)
+    draft = Deployment(installation=installation, version=version, strategy=_strategy(installation, wish))
+    try:
+        stages, targets = rows.forward(draft, clock.now())
+    except Unfit as error:
+        raise Invalid(str(error), errors=[("strategy", str(error))]) from error
+    return {
+        "intent": draft.intent,
+        "plan_hash": draft.plan_hash,
+        "stages": [{"name": s.name, "steps": [(p.kind, p.target) for p in s.steps]} for s in stages],
+        "targets": [
+            {"host": t.name, "from": t.from_content, "to": t.to_content, "back": t.back_content} for t in targets
+        ],
+    }
+
+
+def _version(version_id: object) -> Version:
+    try:
+        version = Version.objects.select_for_update(of=("self",)).select_related("application").get(pk=version_id)
+    except (Version.DoesNotExist, ValueError, TypeError):
+        raise NotFound(f"there is no version {version_id}: register it first") from None
+    if version.withdrawn_at is not None:
+        raise Conflict(f"version {version.number} was withdrawn: {version.withdrawn_reason}", code="withdrawn")
+    return version
+
+
+def _strategy(installation: Installation, wish: Wish) -> str:
+    name = wish.strategy or installation.strategy or policy_of(installation).strategy
+    if name not in STRATEGIES:
+        known = ", ".join(sorted(STRATEGIES))
+        raise Invalid(f'there is no strategy "{name}"; choose one of {known}', errors=[("strategy", f"one of {known}")])
+    return name
+
+
+def _already_there(installation: Installation, version: Version) -> bool:
+    current = current_of(installation)
+    return current is not None and current.version_id == version.pk
+
+
+def current_of(installation: Installation) -> Deployment | None:
+    """The deployment whose version an installation runs by our record; a rollback that succeeded counts."""
+    living = installation.deployments.filter(status=Status.DEPLOYED).select_related("version")
+    return living.order_by("-deployed_at", "-created_at").first()
+
+
+def _create(
+    installation: Installation,
+    version: Version,
+    *,
+    actor: Actor,
+    wish: Wish,
+    source: Deployment | None = None,
+) -> Deployment:
+    Installation.objects.select_for_update().get(pk=installation.pk)
+    now = clock.now()
+    seal(version, actor=actor)
+    deployment = Deployment(
+        installation=installation,
+        version=version,
+        strategy=_strategy(installation, wish),
+        source=source,
+        requested_by=actor.name,
+        label=wish.label,
+        metadata=dict(wish.metadata),
+        digest=version.digest,
+        wake_at=now,
+    )
+    try:
+        stages, targets = rows.forward(deployment, now)
+    except Unfit as error:
+        raise Invalid(str(error), errors=[("strategy", str(error))]) from error
+    deployment.save(force_insert=True)
+    rows.write(deployment, stages, targets, now)
+    deployment.refresh_from_db(fields=["created_at"])
+    record(deployment.stream, "deployment.requested", actor, version=version.number, plan_hash=deployment.plan_hash)
+    _supersede(deployment, actor)
+    return deployment
+
+
+def _supersede(newer: Deployment, actor: Actor) -> None:
+    """Where the newest wins, older ones still waiting end here, unless people said more yes to them."""
+    if policy_of(newer.installation).queue != "supersede":
+        return
+    waiting = newer.installation.deployments.filter(status__in=WAITING, reverts=None).exclude(pk=newer.pk)
+    for older in waiting.select_for_update():
+        if older.approvals.filter(plan_hash=older.plan_hash, yes=True).exists():
+            continue
+        reason = f"superseded by {newer.version.number} ({newer.id})"
+        move(older, Status.FAILED, actor=actor, reason=reason, outcome=Outcome.SUPERSEDED, **ended())
+
+
+def ended() -> dict[str, Any]:
+    """The columns of a deployment that has ended."""
+    return {"ended_at": clock.now(), "wake_at": None}

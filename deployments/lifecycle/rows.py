@@ -1,0 +1,130 @@
+"""Plans as rows: stages, steps and targets of one deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from deployments.engine import plan as planning
+from deployments.engine.plan import PlannedStage, Site
+from deployments.engine.status import TargetState
+from deployments.models import Deployment, Endpoint, Installation, Stage, Step, Target
+from deployments.policy import Policy
+from deployments.snapshot import back_for, goods, policy_of, revisions
+
+
+def endpoints_of(installation: Installation) -> list[Endpoint]:
+    """The living endpoints of an installation, in the order of the plan."""
+    return list(
+        installation.endpoints.filter(retired=False, host__state="active").select_related("host", "installation")
+    )
+
+
+def site_of(installation: Installation, names: Iterable[str], policy: Policy) -> Site:
+    """What of an installation a plan depends on."""
+    commands = (("backup", installation.backup_command), ("migrate", installation.migrate_command))
+    return Site(
+        tuple(names),
+        balanced=installation.balancer_id is not None,
+        smoke=bool(installation.smoke),
+        once=tuple(kind for kind, command in commands if command),
+        healthy_within=policy.healthy_within,
+        drain_within=policy.drain_within,
+    )
+
+
+def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, ...], list[Target]]:
+    """The plan of a forward deployment; sets intent, hash and revisions on it. Raises strategies.Unfit."""
+    installation, version = deployment.installation, deployment.version
+    policy, endpoints, proven = policy_of(installation), endpoints_of(installation), goods(installation)
+    options = policy.options()
+    stages = planning.plan(site_of(installation, [e.name for e in endpoints], policy), deployment.strategy, options)
+    targets = [
+        Target(
+            deployment=deployment,
+            endpoint=e,
+            name=e.name,
+            from_content=e.recorded,
+            to_content=version.content,
+            back_content=back_for(proven, running=e.recorded, to_content=version.content),
+            serving=e.serving,
+        )
+        for e in endpoints
+    ]
+    deployment.revisions = revisions(installation)
+    deployment.intent = planning.intent(
+        version=version.digest,
+        hosts=[e.name for e in endpoints],
+        strategy=deployment.strategy,
+        options={"batch": options.batch, "max_failures": options.max_failures, "bake": options.bake},
+        tests=installation.smoke,
+        revision=deployment.revisions,
+        way_back={t.name: t.back_content for t in targets},
+    )
+    deployment.plan_hash = planning.plan_hash(deployment.intent)
+    return stages, targets
+
+
+def write(deployment: Deployment, stages: Sequence[PlannedStage], targets: Sequence[Target], now: datetime) -> None:
+    """Store a plan, in place of the one there was."""
+    deployment.steps.all().delete()
+    deployment.stages.all().delete()
+    deployment.targets.all().delete()
+    rows = Stage.objects.bulk_create(
+        Stage(
+            deployment=deployment,
+            position=number,
+            name=s.name,
+            lane=s.lane,
+            min_serving=s.min_serving,
+            max_failures=s.max_failures,
+            on_failure=s.on_failure,
+            retries=s.retries,
+            patience=s.patience,
+        )
+        for number, s in enumerate(stages)
+    )
+    Step.objects.bulk_create(
+        Step(
+            deployment=deployment,
+            stage=row,
+            kind=p.kind,
+            target=p.target or "",
+            removes=list(p.removes),
+            within=p.within,
+            input=dict(p.input),
+            not_before=now,
+        )
+        for row, s in zip(rows, stages, strict=True)
+        for p in s.steps
+    )
+    Target.objects.bulk_create(targets)
+
+
+def undoing(
+    rollback: Deployment, covered: Sequence[Target], to: dict[str, str], now: datetime
+) -> tuple[tuple[PlannedStage, ...], list[Target]]:
+    """The plan that brings every covered host to `to`; hosts outside only count as serving."""
+    installation = rollback.installation
+    policy, endpoints = policy_of(installation), endpoints_of(installation)
+    names = [t.name for t in covered]
+    by_name = {t.name: t for t in covered}
+    untouched_serve = any(e.serving and e.name not in by_name for e in endpoints)
+    site = site_of(installation, [e.name for e in endpoints], policy)
+    stages = planning.plan_rollback(site, names, untouched_serve=untouched_serve)
+    targets = []
+    for e in endpoints:
+        known = by_name.get(e.name)
+        targets.append(
+            Target(
+                deployment=rollback,
+                endpoint=e,
+                name=e.name,
+                from_content=known.observed or known.from_content if known else e.recorded,
+                to_content=to[e.name] if known else e.recorded,
+                claimed_at=now if known else None,
+                serving=known.serving if known else e.serving,
+                state=TargetState.CHANGED if known else TargetState.UNTOUCHED,
+            )
+        )
+    return stages, targets

@@ -1,0 +1,113 @@
+"""The windows of deployments: opened with what is to be watched, closed when something else takes their place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aureus import clock
+from aureus.journal.actor import AUREUS
+from aureus.journal.models import record
+from deployments.engine.status import TargetState
+from deployments.models import Deployment, Endpoint, Installation
+from deployments.snapshot import policy_of
+from health import windows
+from health.models import Window
+
+
+def watched(endpoint: Endpoint, content: str) -> dict[str, str]:
+    """How an endpoint is measured, and which content it must prove to run."""
+    installation = endpoint.installation
+    scraped = "scrape" in policy_of(installation).sources and installation.metrics_path
+    return {
+        "health": endpoint.base_url + installation.health_path,
+        "metrics": endpoint.base_url + installation.metrics_path if scraped else "",
+        "content": content,
+        "field": installation.version_field,
+        "proof": installation.version_proof,
+    }
+
+
+def open_after(deployment: Deployment) -> Window | None:
+    """The long window after `deployed`: it holds no slot, and its failure undoes the deployment by itself.
+
+    A rollback's own window only holds and pages.
+    """
+    policy = policy_of(deployment.installation)
+    arrived = deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False)
+    targets = list(arrived.select_related("endpoint__host", "endpoint__installation__environment"))
+    if not targets:
+        return None
+    now = clock.now()
+    armed = policy.automatic_rollback and not deployment.is_rollback
+    return Window.objects.create(
+        subject=deployment.id,
+        kind=Window.Kind.AFTER,
+        content=deployment.version.content,
+        endpoints={t.name: watched(t.endpoint, t.to_content) for t in targets},
+        rules=dict(policy.rules),
+        armed=armed,
+        opens_at=now,
+        closes_at=now + timedelta(seconds=policy.window),
+        sample_seconds=policy.sample,
+        next_sample_at=now,
+    )
+
+
+def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Window:
+    """The short window between batches: the changed hosts, beside those that still run the old version."""
+    policy = policy_of(deployment.installation)
+    targets = deployment.targets.select_related("endpoint__host", "endpoint__installation__environment")
+    changed = [t for t in targets if t.state == TargetState.ON_TO]
+    untouched = [t for t in targets if t.claimed_at is None and t.from_content]
+    now = clock.now()
+    return Window.objects.create(
+        subject=deployment.id,
+        kind=Window.Kind.BAKE,
+        content=deployment.version.content,
+        endpoints={t.name: watched(t.endpoint, t.to_content) for t in changed if t.name in names}
+        or {t.name: watched(t.endpoint, t.to_content) for t in changed},
+        baseline={t.name: watched(t.endpoint, t.from_content) for t in untouched},
+        # A bake is short: fewer requests have to do, the long window afterwards asks for more.
+        rules={"min_requests": 30, "min_probes": max(2, int(seconds)), **policy.rules},
+        armed=policy.automatic_rollback,
+        opens_at=now,
+        closes_at=now + timedelta(seconds=seconds),
+        sample_seconds=policy.sample,
+        next_sample_at=now,
+    )
+
+
+def supersede(installation: Installation, *, by: Deployment) -> None:
+    """The next start closes the open window, after judging it on what it has: a pass makes its content good."""
+    now = clock.now()
+    others = installation.deployments.exclude(pk=by.pk)
+    open_ones = Window.objects.filter(subject__in=others.values("id"), closed_at=None)
+    # The deployment before its window, as everywhere: two orders would be a deadlock.
+    list(others.filter(pk__in=open_ones.values("subject")).select_for_update().order_by("pk"))
+    for window in open_ones.select_for_update():
+        verdict = windows.verdict_of(window, now, close_now=True)
+        result = Window.Verdict.PASS if verdict.result == "pass" else Window.Verdict.SUPERSEDED
+        if windows.close(window, result, verdict, now):
+            _tell(window, result, verdict.sentence)
+            if result == Window.Verdict.PASS:
+                make_good(window)
+
+
+def close_for_rollback(origin: Deployment, reason: str) -> None:
+    """A rollback takes the place of whatever was still watched of the deployment it undoes."""
+    now = clock.now()
+    for window in Window.objects.select_for_update().filter(subject=origin.id, closed_at=None):
+        if windows.close(window, Window.Verdict.SUPERSEDED, None, now):
+            _tell(window, Window.Verdict.SUPERSEDED, reason)
+
+
+def make_good(window: Window) -> None:
+    """The content passed: from now on it is a place that an automatic rollback may go to."""
+    if window.kind != Window.Kind.AFTER:
+        return
+    Deployment.objects.filter(pk=window.subject, good_at=None).update(good_at=clock.now())
+    record(f"deployment:{window.subject}", "deployment.good", AUREUS, content=window.content)
+
+
+def _tell(window: Window, result: str, why: str) -> None:
+    record(f"deployment:{window.subject}", f"window.{result}", AUREUS, window=window.pk, why=why[:500])

@@ -1,0 +1,80 @@
+"""Everything outside that effects touch, in one value: tests hand in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+
+from deployments.drivers import HostAddress, Hosts, Site
+from deployments.drivers.caddy import CaddyTraffic
+from deployments.drivers.caddy_config import CaddySite
+from deployments.drivers.ssh import SSHHosts
+from deployments.drivers.traffic import ShellOnHost, Traffic
+from deployments.models import BalancerNode, Endpoint, Host, Installation
+from health.sources.probe import HealthAnswer, check_health
+from releases.store import ArtifactStore
+from releases.store.directory import DirectoryStore
+
+Ask = Callable[..., HealthAnswer]
+BALANCERS = ("caddy",)
+"""The kinds of balancer that have a driver."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Hosts, balancers, the artifact store, and how a health address is asked."""
+
+    hosts: Hosts
+    traffic: Callable[[BalancerNode, Installation], Traffic]
+    store: ArtifactStore
+    ask: Ask = check_health
+
+
+@cache
+def real() -> Outside:
+    """The real one, with one pool of SSH connections in this process."""
+    hosts = SSHHosts()
+    return Outside(hosts, lambda node, installation: traffic_on(hosts, node, installation), artifact_store())
+
+
+def artifact_store() -> ArtifactStore:
+    """Where versions' bytes are kept."""
+    return DirectoryStore(Path(settings.AUREUS.home) / "artifacts")
+
+
+def address_of(host: Host) -> HostAddress:
+    """A host row as the driver takes it."""
+    return HostAddress(
+        host.name,
+        host.address,
+        host.port,
+        host.user,
+        host.fingerprint,
+        host.credential,
+        address_of(host.bastion) if host.bastion else None,
+    )
+
+
+def site_of(endpoint: Endpoint) -> Site:
+    """An application's place on a host as the driver takes it."""
+    installation = endpoint.installation
+    return Site(
+        installation.root, endpoint.slot, unit=installation.unit, restart=installation.restart, port=endpoint.port
+    )
+
+
+def traffic_on(hosts: Hosts, node: BalancerNode, installation: Installation) -> Traffic:
+    """The driver of one installation's traffic on one machine of its balancer."""
+    shell = ShellOnHost(hosts, address_of(node.host), node.root)
+    site = CaddySite(
+        name=f"{installation.application.key}-{installation.environment.name}",
+        listen=installation.listen,
+        folder=node.root,
+        admin_socket=node.options["admin_socket"],
+        health_path=installation.health_path,
+    )
+    return CaddyTraffic(shell, site)

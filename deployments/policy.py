@@ -1,0 +1,168 @@
+"""What an environment demands and allows. Pure: read from its declaration, tightened by an installation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size
+
+GATES = frozenset({"basic"})
+INCONCLUSIVE = ("rollback", "continue")
+CAUSES = frozenset({"no_data", "low_traffic", "source_down", "stale", "common_cause", "degraded"})
+SOURCES = frozenset({"probe", "scrape"})
+
+
+class PolicyError(ValueError):
+    """The policy cannot be used; `errors` names each entry and what is wrong with it."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{path}: {message}" for path, message in errors))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One environment's rules. Times are seconds.
+
+    approvals: how many people must say yes to a plan. promote_from: the environment a version must come from; None:
+    versions are deployed here directly. gates: the preset of gates. direct: allow deployments that skip promote_from.
+    queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
+    bake: watch after each batch. window: watch after `deployed`. sample: between two samples.
+    max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
+    or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
+    """
+
+    approvals: int = 0
+    promote_from: str | None = None
+    gates: str = "basic"
+    direct: bool = False
+    queue: str = "order"
+    strategy: str = "rolling"
+    batch: str = "1"
+    max_failures: int = 0
+    bake: float = 10.0
+    window: float = 1800.0
+    sample: float = 5.0
+    sources: tuple[str, ...] = ("probe", "scrape")
+    max_hold: float = 1800.0
+    after_max_hold: str = "rollback"
+    on_inconclusive: Mapping[str, str] = field(default_factory=dict)
+    automatic_rollback: bool = True
+    on_failed_smoke: str = "block"
+    healthy_within: float = 120.0
+    drain_within: float = 60.0
+    rules: Mapping[str, float] = field(default_factory=dict)
+
+    def options(self) -> Options:
+        """The strategy's numbers."""
+        return Options(batch=self.batch, max_failures=self.max_failures, bake=self.bake)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored with the environment."""
+        return {**asdict(self), "sources": list(self.sources)}
+
+
+DEMANDED = ("approvals", "promote_from", "gates")
+"""Written in each environment's declaration, since a default would decide who may reach production."""
+
+
+def defaults(promote_from: str | None) -> Policy:
+    """What holds where a declaration is silent: a production is promoted to, a staging is not."""
+    if promote_from is None:
+        return Policy(strategy="all-at-once", after_max_hold="continue", window=600.0)
+    return Policy(promote_from=promote_from, queue="supersede", on_failed_smoke="rollback")
+
+
+def parse(declared: Mapping[str, Any]) -> Policy:
+    """A declaration's policy. Raises PolicyError with everything that is wrong."""
+    errors = [(name, "must be written in the declaration") for name in DEMANDED if name not in declared]
+    known = {f.name for f in fields(Policy)}
+    errors += [(name, "there is no such policy") for name in declared if name not in known]
+    if errors:
+        raise PolicyError(errors)
+    policy = defaults(declared["promote_from"])
+    values = {name: tuple(v) if name == "sources" and isinstance(v, list) else v for name, v in declared.items()}
+    policy = replace(policy, **values)
+    if errors := _wrong(policy):
+        raise PolicyError(errors)
+    return policy
+
+
+def stored(values: Mapping[str, Any]) -> Policy:
+    """A policy as kept in a row; what was added to Policy since then has its default."""
+    known = {f.name for f in fields(Policy)}
+    kept = {name: value for name, value in values.items() if name in known}
+    return replace(Policy(), **{**kept, "sources": tuple(kept.get("sources", ("probe", "scrape")))})
+
+
+def _wrong(p: Policy) -> list[tuple[str, str]]:
+    """Everything about a policy that cannot hold."""
+    types = {"approvals": int, "max_failures": int, "direct": bool, "automatic_rollback": bool}
+    types |= dict.fromkeys(("bake", "window", "sample", "max_hold", "healthy_within", "drain_within"), float)
+    errors = [(n, f"must be a {t.__name__}") for n, t in types.items() if not _is(getattr(p, n), t)]
+    if errors:
+        return errors
+    checks = {
+        "approvals": (0 <= p.approvals <= 10, "must be from 0 to 10 people"),
+        "promote_from": (
+            p.promote_from is None or isinstance(p.promote_from, str),
+            "must be an environment or null",
+        ),
+        "gates": (p.gates in GATES, f"must be one of {', '.join(sorted(GATES))}"),
+        "queue": (p.queue in ("supersede", "order"), "must be supersede or order"),
+        "strategy": (p.strategy in STRATEGIES, f"must be one of {', '.join(sorted(STRATEGIES))}"),
+        "batch": (_batch(p.batch), 'must be a number of hosts or a percentage such as "25%"'),
+        "max_failures": (p.max_failures >= 0, "must not be negative"),
+        "sample": (0.2 <= p.sample <= 300, "must be from 0.2 to 300 seconds"),
+        "sources": (bool(p.sources) and set(p.sources) <= SOURCES, f"must be some of {', '.join(sorted(SOURCES))}"),
+        "after_max_hold": (p.after_max_hold in INCONCLUSIVE, "must be rollback or continue"),
+        "on_failed_smoke": (p.on_failed_smoke in ("rollback", "block"), "must be rollback or block"),
+        "on_inconclusive": (
+            _causes(p.on_inconclusive),
+            "must map causes to hold, continue or rollback",
+        ),
+        "bake": (0 <= p.bake <= 86_400, "must be from 0 to 86400 seconds"),
+        "window": (0 <= p.window <= 604_800, "must be from 0 to 604800 seconds"),
+        "max_hold": (0 <= p.max_hold <= 86_400, "must be from 0 to 86400 seconds"),
+        "healthy_within": (1 <= p.healthy_within <= 3600, "must be from 1 to 3600 seconds"),
+        "drain_within": (1 <= p.drain_within <= 3600, "must be from 1 to 3600 seconds"),
+    }
+    return [(name, message) for name, (good, message) in checks.items() if not good]
+
+
+def _is(value: object, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is kind
+
+
+def _batch(batch: object) -> bool:
+    try:
+        return isinstance(batch, str | int) and batch_size(str(batch), 10) > 0
+    except Unfit:
+        return False
+
+
+def _causes(actions: object) -> bool:
+    return isinstance(actions, Mapping) and all(
+        cause in CAUSES and action in ("hold", "continue", "rollback") for cause, action in actions.items()
+    )
+
+
+def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
+    """An installation's own policy: it may tighten, never loosen. Raises PolicyError naming each loosening."""
+    looser = []
+    for name, value in overrides.items():
+        before = getattr(policy, name, None)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fewer = name in ("approvals", "window", "bake") and number and value < before
+        more = name == "max_failures" and number and value > before
+        if fewer or more:
+            looser.append((name, f"{value} is looser than the environment's {before}"))
+        elif name in ("promote_from", "gates", "direct", "automatic_rollback") and value != before:
+            looser.append((name, "is the environment's to say"))
+    if looser:
+        raise PolicyError(looser)
+    return parse({**policy.as_json(), **overrides})

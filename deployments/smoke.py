@@ -1,0 +1,207 @@
+"""Smoke runs of a deployment: asked for once, carried out against every host of it and once through the balancer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from aureus import clock
+from aureus.journal.actor import AUREUS, Actor
+from aureus.journal.models import record
+from aureus.journal.refusals import Conflict, Invalid
+from deployments.drivers import HostError
+from deployments.engine.status import Status
+from deployments.lifecycle.ending import begin_rollback
+from deployments.lifecycle.moves import locked
+from deployments.lifecycle.requests import current_of
+from deployments.lifecycle.rows import endpoints_of
+from deployments.models import Deployment, Endpoint
+from deployments.outside import Outside, address_of, site_of
+from deployments.snapshot import policy_of
+from health.models import SmokeRun, Window
+from health.smoke_tests import (
+    EndpointTest,
+    SmokeResult,
+    SmokeTestsInvalid,
+    WorkflowTest,
+    read_tests,
+    run_endpoint_test,
+    run_workflow_test,
+)
+from releases.spec import number_of
+
+WITHIN = 45.0
+"""Seconds a whole run may take; the API waits 50."""
+BALANCER = "balancer"
+
+Test = EndpointTest | WorkflowTest
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One place that tests run against: a host with the spec of its live release, or the balancer without one."""
+
+    name: str
+    url: str
+    content: str | None
+    workflow: Any
+    why: str = ""
+
+
+def checked(tests: object) -> tuple[Test, ...]:
+    """The tests of a request. Raises Invalid naming every error."""
+    try:
+        return read_tests(tests)
+    except SmokeTestsInvalid as error:
+        raise Invalid("the smoke tests cannot be run", errors=error.errors) from error
+
+
+def ask(deployment: Deployment, tests: Sequence[Any], *, asked_by: str) -> SmokeRun:
+    """Write a run down before anything is asked of a host."""
+    checked(list(tests))
+    return SmokeRun.objects.create(
+        subject=deployment.id,
+        content=deployment.version.content,
+        tests=list(tests),
+        asked_by=asked_by,
+        not_before=clock.now(),
+        within=WITHIN + 15,
+    )
+
+
+@transaction.atomic
+def request(deployment_id: object, tests: object, *, actor: Actor) -> SmokeRun:
+    """What CI asks for. Only the current deployment of its installation can be tested. Raises Invalid, Conflict."""
+    checked(tests)
+    deployment = locked(deployment_id)
+    current = current_of(deployment.installation)
+    if current is None or current.pk != deployment.pk:
+        now = f"the current one is {current.id}" if current else "nothing is deployed there yet"
+        raise Conflict(
+            f"this deployment is {deployment.status.replace('_', ' ')} and not what runs there now: {now}",
+            code="not_current",
+        )
+    run = ask(deployment, list(tests), asked_by=actor.name)  # type: ignore[call-overload]
+    record(deployment.stream, "smoke.requested", actor, run=str(run.uuid), tests=len(run.tests))
+    return run
+
+
+def carry_out(run: SmokeRun, deployment: Deployment, outside: Outside) -> SmokeRun:
+    """Run the tests and store what came of them. It counts only if every host runs the version before and after."""
+    tests = checked(run.tests)
+    endpoints = endpoints_of(deployment.installation)
+    with ThreadPoolExecutor(min(16, len(endpoints) or 1)) as pool:
+        before = list(pool.map(lambda e: _side(e, outside), endpoints))
+        sides = [*before, *_through_balancer(deployment)]
+        answers = list(pool.map(lambda pair: (pair, _run_test(*pair)), [(t, s) for t in tests for s in sides]))
+        after = dict(pool.map(lambda e: (e.name, _content(e, outside)), endpoints))
+    results = [_merge(t, [(s, r) for (asked, s), r in answers if asked is t and r is not None]) for t in tests]
+    if elsewhere := _elsewhere(run.content, before, after):
+        results = [{**r, "status": "failed", "error": elsewhere} for r in results]
+    return _store(run, results, before, after)
+
+
+def _side(endpoint: Endpoint, outside: Outside) -> Side:
+    try:
+        content, raw = outside.hosts.read_workflow(address_of(endpoint.host), site_of(endpoint))
+        return Side(endpoint.name, endpoint.base_url, content, json.loads(raw))
+    except (HostError, ValueError) as error:
+        return Side(endpoint.name, endpoint.base_url, None, None, str(error))
+
+
+def _content(endpoint: Endpoint, outside: Outside) -> str | None:
+    try:
+        return outside.hosts.facts(address_of(endpoint.host), site_of(endpoint)).current
+    except HostError:
+        return None
+
+
+def _through_balancer(deployment: Deployment) -> list[Side]:
+    url = deployment.installation.public_url
+    return [Side(BALANCER, url.rstrip("/"), None, None)] if url else []
+
+
+def _run_test(test: Test, side: Side) -> SmokeResult | None:
+    """One test on one side; None where it does not belong there (a workflow needs a host's release)."""
+    if isinstance(test, EndpointTest):
+        return run_endpoint_test(test, side.url)
+    if side.name == BALANCER:
+        return None
+    if side.workflow is None:
+        return SmokeResult(test.name, "failed", 0, f"its release could not be read: {side.why}")
+    return run_workflow_test(test, side.workflow, side.url, timeout=WITHIN - 15)
+
+
+def _merge(test: Test, answers: list[tuple[Side, SmokeResult]]) -> dict[str, Any]:
+    """One result for the caller: passed only where it passed everywhere and reached some host."""
+    failed = [(side, r) for side, r in answers if r.status != "passed"]
+    reached = any(r.reached for side, r in answers if side.name != BALANCER)
+    error = "; ".join(f"{side.name}: {r.error}" for side, r in failed)
+    if not reached and not error:
+        error = "it reached no host of this deployment"
+    merged: dict[str, Any] = {
+        "name": test.name,
+        "status": "passed" if reached and not failed else "failed",
+        "duration": max((r.duration for _, r in answers), default=0),
+        "hosts": {side.name: r.status for side, r in answers},
+    }
+    return merged | ({"error": error[:2000]} if error else {})
+
+
+def _elsewhere(content: str, before: Sequence[Side], after: dict[str, str | None]) -> str:
+    """Where a host did not run the version under test, before or after; "" where all did."""
+    wrong = [s.name for s in before if s.content != content or after.get(s.name) != content]
+    if not before:
+        return "the installation has no host"
+    return f"{', '.join(wrong)} did not run {number_of(content)} before and after the tests" if wrong else ""
+
+
+def _store(
+    run: SmokeRun, results: list[dict[str, Any]], before: Sequence[Side], after: dict[str, str | None]
+) -> SmokeRun:
+    run.results = results
+    run.verdict = "passed" if all(r["status"] == "passed" for r in results) else "failed"
+    run.observed = {s.name: [s.content, after.get(s.name)] for s in before}
+    run.ended_at = clock.now()
+    run.status = "passed" if run.verdict == "passed" else "failed"
+    columns = {name: getattr(run, name) for name in ("results", "verdict", "observed", "ended_at", "status")}
+    with transaction.atomic():
+        # The first answer stands: a run that was carried out twice is not judged twice.
+        if SmokeRun.objects.filter(pk=run.pk, verdict="").update(**columns) != 1:
+            return SmokeRun.objects.get(pk=run.pk)
+        record(f"deployment:{run.subject}", f"smoke.{run.verdict}", AUREUS, run=str(run.uuid))
+    return run
+
+
+def carry_out_asked(uuid: object, outside: Outside, hint: Callable[[str, str], None]) -> None:
+    """Carry out what CI asked for; where the policy says so, its failure undoes the deployment in one transaction."""
+    run = SmokeRun.objects.filter(uuid=uuid, verdict="").first()
+    if run is None:
+        return
+    deployment = Deployment.objects.select_related("installation__environment", "version__application").get(
+        pk=run.subject
+    )
+    run = carry_out(run, deployment, outside)
+    if run.verdict == "failed":
+        rollback = _failed(run)
+        if rollback is not None:
+            hint(str(rollback.id), "rollback")
+
+
+@transaction.atomic
+def _failed(run: SmokeRun) -> Deployment | None:
+    deployment = locked(run.subject)
+    policy = policy_of(deployment.installation)
+    armed = Window.objects.filter(subject=run.subject, kind=Window.Kind.AFTER, closed_at=None, armed=True).exists()
+    if policy.on_failed_smoke != "rollback" or not armed or deployment.status != Status.DEPLOYED:
+        return None
+    if not deployment.targets.exclude(back_content="").filter(claimed_at__isnull=False).exists():
+        return None
+    first = next(r for r in run.results if r["status"] != "passed")
+    reason = f"smoke test {first['name']} failed: {first.get('error', '')}"[:500]
+    return begin_rollback(deployment, reason=reason, actor=AUREUS)

@@ -1,0 +1,159 @@
+"""Rows in, the engine's frozen facts out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q
+
+from deployments import policy as policies
+from deployments.engine import facts
+from deployments.engine.facts import OnFailure
+from deployments.engine.status import Status, StepStatus, TargetState
+from deployments.engine.way_back import way_back
+from deployments.models import Deployment, Freeze, Installation
+from deployments.policy import Policy
+
+WAITING = (Status.PENDING, Status.AWAITING_APPROVAL)
+
+
+def policy_of(installation: Installation) -> Policy:
+    """The environment's policy, tightened by the installation."""
+    return policies.tightened(policies.stored(installation.environment.policy), installation.policy_overrides)
+
+
+def facts_of(deployment: Deployment, now: datetime) -> facts.Deployment:
+    """What `decide` reads of one deployment; the caller holds its lock."""
+    stages = list(deployment.stages.all())
+    positions = {s.id: s.position for s in stages}
+    steps = [_step(row, positions[row.stage_id]) for row in deployment.steps.all()]
+    steps.sort(key=lambda s: (s.stage, int(s.id)))
+    waits = deployment.status in WAITING
+    return facts.Deployment(
+        id=str(deployment.id),
+        status=Status(deployment.status),
+        stages=tuple(_stage(row) for row in stages),
+        steps=tuple(steps),
+        targets=tuple(_target(row) for row in deployment.targets.all()),
+        paused=deployment.paused_by,
+        aborting=deployment.abort_reason,
+        is_rollback=deployment.is_rollback,
+        start=start_of(deployment, now) if waits else facts.Start(),
+    )
+
+
+def _stage(row) -> facts.Stage:
+    return facts.Stage(
+        row.position,
+        row.name,
+        row.lane,
+        row.min_serving,
+        row.max_failures,
+        OnFailure(row.on_failure),
+        row.retries,
+        row.patience,
+    )
+
+
+def _step(row, stage: int) -> facts.Step:
+    return facts.Step(
+        id=str(row.id),
+        stage=stage,
+        kind=row.kind,
+        target=row.target or None,
+        removes=tuple(row.removes),
+        status=StepStatus(row.status),
+        reason=row.reason,
+        held=row.held,
+        not_before=row.not_before,
+        deadline_at=row.deadline_at,
+        lease_until=row.lease_until,
+        fence=row.fence,
+        attempts=row.attempts,
+        failures=row.failures,
+        failing_since=row.failing_since,
+    )
+
+
+def _target(row) -> facts.Target:
+    return facts.Target(
+        endpoint=row.name,
+        to_content=row.to_content,
+        from_content=row.from_content or None,
+        back_content=row.back_content or None,
+        claimed=row.claimed_at is not None,
+        serving=row.serving,
+        state=TargetState(row.state),
+    )
+
+
+def start_of(deployment: Deployment, now: datetime) -> facts.Start:
+    """What stands between a deployment and its start."""
+    installation = deployment.installation
+    policy = policy_of(installation)
+    voices = deployment.approvals.filter(plan_hash=deployment.plan_hash)
+    no = voices.filter(yes=False).first()
+    frozen = _freeze(installation, now)
+    return facts.Start(
+        approvals_needed=policy.approvals,
+        approvals=voices.filter(yes=True).count(),
+        rejected=f"rejected by {no.by}{': ' + no.comment if no.comment else ''}" if no else "",
+        broken="" if deployment.is_rollback else broken(deployment),
+        held=installation.held or installation.environment.lock_reason,
+        behind=_behind(deployment),
+        frozen_until=frozen.ends if frozen else None,
+        frozen=f"frozen until {frozen.ends:%Y-%m-%d %H:%M} UTC: {frozen.reason}" if frozen else "",
+        plan_is_current=deployment.revisions == revisions(installation) or deployment.is_rollback,
+    )
+
+
+def revisions(installation: Installation) -> dict[str, int]:
+    """What a plan is made for."""
+    return {"environment": installation.environment.revision, "installation": installation.revision}
+
+
+def broken(deployment: Deployment) -> str:
+    """The fact on which this deployment was asked for and which holds no more; "" while all hold."""
+    version, source = deployment.version, deployment.source
+    if version.withdrawn_at is not None:
+        return f"version {version.number} was withdrawn: {version.withdrawn_reason}"
+    if version.digest != deployment.digest:
+        return f"version {version.number} is not what it was when this was asked for"
+    if source is not None and source.status != Status.DEPLOYED:
+        return f"its source in {source.installation.environment} is {source.status.replace('_', ' ')} now"
+    return ""
+
+
+def _behind(deployment: Deployment) -> str:
+    """Who has to end first: the active one, and in a queue that keeps its order the older waiting ones."""
+    others = Deployment.objects.filter(installation=deployment.installation_id).exclude(pk=deployment.pk)
+    active = others.filter(status=Status.IN_PROGRESS).select_related("version").first()
+    if active is not None:
+        return f"waits behind the deployment of {active.version.number} ({active.id})"
+    older = others.filter(status__in=WAITING, reverts=None).filter(
+        Q(created_at__lt=deployment.created_at) | Q(created_at=deployment.created_at, id__lt=deployment.id)
+    )
+    first = older.order_by("created_at", "id").select_related("version").first()
+    return f"waits behind {first.version.number} ({first.id}), which was asked for earlier" if first else ""
+
+
+def _freeze(installation: Installation, now: datetime) -> Freeze | None:
+    here = Q(environment=installation.environment_id) | Q(environment=None)
+    return Freeze.objects.filter(here, starts__lte=now, ends__gt=now).order_by("-ends").first()
+
+
+def goods(installation: Installation) -> list[str]:
+    """Contents that passed their window here and were not undone or withdrawn since, newest first."""
+    proven = (
+        Deployment.objects.filter(
+            installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
+        )
+        .select_related("version")
+        .order_by("-deployed_at")
+    )
+    return list(dict.fromkeys(d.version.content for d in proven))
+
+
+def back_for(proven: list[str], *, running: str, to_content: str) -> str:
+    """Where a host that runs this would go back to; "" where there is no way back."""
+    return way_back(proven, from_content=running or None, to_content=to_content) or ""

@@ -1,0 +1,135 @@
+"""Open windows in bulk: sample what is due, judge, and let the verdict act in the transaction that knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from aureus import clock
+from aureus.journal.actor import AUREUS
+from aureus.journal.models import record
+from deployments.engine.settle import Answer, Result
+from deployments.engine.status import Status, StepStatus
+from deployments.lifecycle import windows as opened
+from deployments.lifecycle.advancing import Turn, answer_for
+from deployments.lifecycle.ending import begin_rollback
+from deployments.lifecycle.moves import locked, page
+from deployments.models import Deployment
+from deployments.policy import Policy
+from deployments.snapshot import policy_of
+from health import sampling, verdicts, windows
+from health.models import Window
+from health.verdicts import Verdict
+
+Hint = Callable[[str, str], None]
+
+
+def sample_due(hint: Hint) -> int:
+    """Sample and judge the windows that are due; how many."""
+    due = windows.claim_due(clock.now())
+    for measured in sampling.measure(due, clock.now()):
+        for deployment_id, lane in judge(measured):
+            hint(deployment_id, lane)
+    return len(due)
+
+
+@transaction.atomic
+def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
+    """Keep the samples, judge, and act on a verdict; the deployments to be woken."""
+    deployment = locked(measured.window.subject)
+    window = Window.objects.select_for_update().get(pk=measured.window.pk)
+    if window.closed_at is not None:
+        return []
+    windows.store(window, measured.samples)
+    window.readings = measured.readings
+    Window.objects.filter(pk=window.pk).update(readings=window.readings)
+    now = clock.now()
+    verdict = windows.verdict_of(window, now)
+    if verdict.result == "open":
+        return _still_open(window, verdict)
+    if verdict.result == "inconclusive":
+        return _inconclusive(deployment, window, verdict, now)
+    return _decided(deployment, window, verdict, verdict.result, now)
+
+
+def _still_open(window: Window, verdict: Verdict) -> list[tuple[str, str]]:
+    Window.objects.filter(pk=window.pk).update(record=verdict.record, held_since=None)
+    return []
+
+
+def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now: datetime) -> list[tuple[str, str]]:
+    """Could not be judged: by policy held, let go on flagged, or taken for a failure. Never silently either."""
+    policy = policy_of(deployment.installation)
+    since = window.held_since or now
+    follows = verdicts.policy_for(verdict.cause, _policy(policy), now, since)
+    if follows.action == verdicts.HOLD:
+        if window.held_since is None:
+            told = f"{deployment}: the window cannot be judged ({verdict.cause}): {verdict.sentence}"
+            page(deployment, told, severity="warning")
+            record(
+                deployment.stream, "window.held", AUREUS, window=window.pk, cause=verdict.cause, why=verdict.sentence
+            )
+        told_record = {**verdict.record, "policy": follows.sentence}
+        Window.objects.filter(pk=window.pk).update(held_since=since, cause=verdict.cause, record=told_record)
+        return []
+    result = "pass" if follows.action == verdicts.CONTINUE else "fail"
+    return _decided(deployment, window, verdict, result, now, because=follows.sentence)
+
+
+def _policy(policy: Policy) -> verdicts.Policy:
+    return verdicts.Policy(
+        actions=dict(policy.on_inconclusive),
+        max_hold=timedelta(seconds=policy.max_hold),
+        after_max_hold=policy.after_max_hold,
+    )
+
+
+def _decided(
+    deployment: Deployment, window: Window, verdict: Verdict, result: str, now: datetime, because: str = ""
+) -> list[tuple[str, str]]:
+    """Close the window; what it was opened for goes on, or back. `because`: it was a policy that decided."""
+    flagged = bool(because) and result == "pass"
+    kept = Window.Verdict.INCONCLUSIVE if flagged else result
+    why = f"{verdict.sentence} {because}".strip()
+    verdict.record["sentence"] = why
+    if not windows.close(window, kept, verdict, now, flagged=flagged):
+        return []
+    record(deployment.stream, f"window.{kept}", AUREUS, window=window.pk, rule=verdict.rule, why=why[:500])
+    if window.kind == Window.Kind.BAKE:
+        return _bake_over(deployment, window, result, verdict, why)
+    if result == "pass":
+        if not flagged:
+            opened.make_good(window)
+        return []
+    return _after_failed(deployment, window, why)
+
+
+def _bake_over(
+    deployment: Deployment, window: Window, result: str, verdict: Verdict, why: str
+) -> list[tuple[str, str]]:
+    step = deployment.steps.filter(window=window, status=StepStatus.PENDING).first()
+    if step is None or deployment.status != Status.IN_PROGRESS:
+        return []  # a worker holds it this very moment and will read the verdict, or nobody waits for it any more
+    passed = Result.PASSED if result == "pass" else Result.FAILED
+    answer = Answer(passed, why, permanent=True, rule=verdict.rule or "window", output={"window": window.pk})
+    turn = answer_for(deployment, step, answer) or Turn(lane=deployment.lane)
+    return [*turn.wake, (str(deployment.id), turn.lane or deployment.lane)]
+
+
+def _after_failed(deployment: Deployment, window: Window, why: str) -> list[tuple[str, str]]:
+    """The armed window after `deployed` failed: undo it now. A window that only holds and pages does just that."""
+    gone_back = deployment.targets.exclude(back_content="").filter(claimed_at__isnull=False)
+    if window.armed and deployment.status == Status.DEPLOYED and gone_back.exists() and _current(deployment):
+        rollback = begin_rollback(deployment, reason=why, actor=AUREUS)
+        return [(str(rollback.id), "rollback")]
+    page(deployment, f"{deployment}: its monitoring window failed and nothing is undone by itself: {why}")
+    return []
+
+
+def _current(deployment: Deployment) -> bool:
+    later = Deployment.objects.filter(
+        installation=deployment.installation_id, status=Status.DEPLOYED, deployed_at__gt=deployment.deployed_at
+    )
+    return not later.exists()

@@ -1,0 +1,112 @@
+"""Open windows: which are due, what their samples say, and how they close. Whoever opened them acts on the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Min
+
+from health.baseline import Baseline
+from health.models import Sample as SampleRow
+from health.models import Window
+from health.rules import Rules
+from health.verdicts import Sample, Verdict, judge
+
+DENSE_FOR = timedelta(seconds=60)
+DENSE = timedelta(seconds=1)
+"""A window is sampled each second while it is young: what breaks under traffic mostly breaks at once."""
+BATCH = 200
+
+
+@transaction.atomic
+def claim_due(now: datetime, limit: int = BATCH) -> list[Window]:
+    """The windows to sample now, by one query; each is due again after its interval, whatever becomes of this run."""
+    due = Window.objects.filter(closed_at=None, next_sample_at__lte=now).order_by("next_sample_at")
+    windows = list(due.select_for_update(skip_locked=True)[:limit])
+    for window in windows:
+        window.next_sample_at = next_sample(window, now)
+    Window.objects.bulk_update(windows, ["next_sample_at"])
+    return windows
+
+
+def next_sample(window: Window, now: datetime) -> datetime:
+    """When it is due again: never in the past, so that an outage is not made up for."""
+    every = timedelta(seconds=window.sample_seconds)
+    young = now - window.opens_at < DENSE_FOR
+    return now + (min(DENSE, every) if young else every)
+
+
+def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Verdict:
+    """Judge what was measured of the content for this subject, bakes included."""
+    mine = Window.objects.filter(subject=window.subject, content=window.content)
+    opened = mine.aggregate(first=Min("opens_at"))["first"] if window.kind == Window.Kind.AFTER else window.opens_at
+    ids = mine.values_list("id") if window.kind == Window.Kind.AFTER else [window.pk]
+    rows = SampleRow.objects.filter(window__in=ids, at__gte=opened, at__lte=now)
+    samples = [as_sample(row) for row in rows]
+    return judge(
+        Rules(**window.rules),
+        [s for s in samples if s.endpoint in window.endpoints],
+        Baseline(still_on_from=tuple(s for s in samples if s.endpoint in window.baseline)),
+        opened_at=opened,
+        closes_at=now if close_now else window.closes_at,
+        now=now,
+        endpoints=tuple(window.endpoints),
+    )
+
+
+def store(window: Window, samples: Iterable[Sample]) -> None:
+    """Keep what was measured."""
+    SampleRow.objects.bulk_create(as_row(window, sample) for sample in samples)
+
+
+def close(window: Window, result: str, verdict: Verdict | None, now: datetime, *, flagged: bool = False) -> bool:
+    """Close it with its record; False where it was closed already."""
+    columns = {
+        "closed_at": now,
+        "next_sample_at": None,
+        "verdict": result,
+        "cause": verdict.cause if verdict else "",
+        "basis": verdict.basis if verdict else "",
+        "record": verdict.record if verdict else {},
+        "flagged": flagged,
+    }
+    changed = Window.objects.filter(pk=window.pk, closed_at=None).update(**columns)
+    for name, value in columns.items():
+        setattr(window, name, value)
+    return changed == 1
+
+
+def as_row(window: Window, sample: Sample) -> SampleRow:
+    """A measured sample as a row; JSON knows no infinity, so a bound that is none is null."""
+    return SampleRow(
+        window=window,
+        endpoint=sample.endpoint,
+        content=sample.content or "",
+        source=sample.source,
+        kind=sample.kind,
+        at=sample.at,
+        seconds=sample.seconds,
+        requests=sample.requests,
+        errors=sample.errors,
+        buckets=[[None if math.isinf(bound) else bound, count] for bound, count in sample.buckets],
+        healthy=sample.healthy,
+    )
+
+
+def as_sample(row: SampleRow) -> Sample:
+    """A row as the rules read it."""
+    return Sample(
+        endpoint=row.endpoint,
+        content=row.content or None,
+        source=row.source,
+        kind=row.kind,
+        at=row.at,
+        requests=row.requests,
+        errors=row.errors,
+        buckets=tuple((math.inf if bound is None else bound, count) for bound, count in row.buckets),
+        healthy=row.healthy,
+        seconds=row.seconds,
+    )

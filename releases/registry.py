@@ -1,0 +1,163 @@
+"""The only writer of versions: register, attach an artifact, add evidence, seal, withdraw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from django.db import IntegrityError, transaction
+
+from aureus import clock
+from aureus.journal.actor import Actor
+from aureus.journal.models import record
+from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge
+from releases import semver, spec
+from releases.archive import Limits, UnsafeArchive, inspect
+from releases.models import Application, Artifact, Evidence, Version
+from releases.store import ArtifactStore, StoreRefused
+
+
+@transaction.atomic
+def register(
+    workflow: object, number: str, *, actor: Actor, label: str = "", metadata: Mapping[str, Any] | None = None
+) -> tuple[Version, bool]:
+    """Register a version; (version, whether it is new). The same content again is the same version.
+
+    Raises Invalid for a label or spec that cannot be used, Conflict where the label stands for other content.
+    """
+    clean, key, name, canonical = _checked(workflow, number)
+    application, _ = Application.objects.get_or_create(key=key, defaults={"name": name})
+    # Two at once for one label: the second waits here, and then finds the first one's version.
+    Application.objects.select_for_update().get(pk=application.pk)
+    known = Version.objects.filter(application=application, number=clean).select_related("application").first()
+    if known is not None:
+        return _same(known, canonical), False
+    version = Version.objects.create(
+        application=application,
+        number=clean,
+        spec=json.loads(canonical),
+        metadata=dict(metadata or {}),
+        digest=spec.version_digest(json.loads(canonical), clean, None),
+        created_by=actor.name,
+        created_label=label,
+    )
+    version.refresh_from_db()
+    record(_stream(version), "version.registered", actor, version=clean, application=key)
+    return version, True
+
+
+def _checked(workflow: object, number: str) -> tuple[str, str, str, bytes]:
+    try:
+        clean = semver.normalise(number)
+    except ValueError as error:
+        raise Invalid(str(error), errors=[("version", str(error))]) from error
+    try:
+        parsed = spec.parse(workflow)
+        canonical = spec.canonical(workflow)
+    except spec.SpecInvalid as error:
+        errors = [(".".join(filter(None, ("workflowSpec", path))), message) for path, message in error.errors]
+        raise Invalid("the workflow spec cannot be used", errors=errors) from error
+    return clean, parsed.id, parsed.name, canonical
+
+
+def _same(known: Version, canonical: bytes) -> Version:
+    if spec.canonical(known.spec) != canonical:
+        raise Conflict(
+            f"{known} is registered with another workflow spec ({known.id}): give the new content a new version",
+            code="version_taken",
+            about={"id": str(known.id)},
+        )
+    return known
+
+
+def attach(
+    version_id: object, stream: BinaryIO, *, sha256: str, store: ArtifactStore, max_size: int, actor: Actor
+) -> Version:
+    """Stream an archive in, check its bytes and every member, and make it the version's artifact.
+
+    Raises Conflict for a sealed version or another artifact, Invalid for wrong bytes or an archive that could do harm.
+    """
+    _may_attach(get(version_id), sha256)
+    try:
+        stored = store.put(stream, sha256, max_size)
+    except StoreRefused as error:
+        kind: type[Refused] = TooLarge if error.code == "too_large" else Invalid
+        raise kind(error.sentence, code=error.code, errors=[("artifact", error.sentence)]) from error
+    if not Artifact.objects.filter(sha256=sha256).exists():
+        _inspect(stored.key, sha256, store)
+    with transaction.atomic():
+        version = Version.objects.select_for_update(of=("self",)).select_related("application").get(pk=version_id)
+        _may_attach(version, sha256)
+        version.artifact = Artifact.objects.get(sha256=sha256)
+        version.digest = spec.version_digest(version.spec, version.number, sha256)
+        version.save(update_fields=["artifact", "digest"])
+        record(_stream(version), "version.artifact_attached", actor, sha256=sha256, size=stored.size)
+    return version
+
+
+def _inspect(key: str, sha256: str, store: ArtifactStore) -> None:
+    """Look at every member before anybody may deploy it; what could do harm is not kept."""
+    try:
+        with store.open(key) as archive:
+            seen = inspect(archive, limits=Limits())
+    except UnsafeArchive as error:
+        store.delete(key)
+        raise Invalid(str(error), code="unsafe_archive", errors=[("artifact", str(error))]) from error
+    try:
+        with transaction.atomic():
+            Artifact.objects.create(
+                sha256=sha256, size=seen.size, unpacked_size=seen.unpacked_size, files=seen.files, store_key=key
+            )
+    except IntegrityError:
+        return  # the same bytes came in twice at once: one row is enough
+
+
+def _may_attach(version: Version, sha256: str) -> None:
+    if version.artifact is not None and version.artifact.sha256 == sha256:
+        return
+    if version.sealed_at is not None:
+        raise Conflict(f"{version} was deployed and is sealed: register a new version for other bytes", code="sealed")
+    if version.artifact is not None:
+        raise Conflict(f"{version} has another artifact already: register a new version", code="artifact_taken")
+
+
+@transaction.atomic
+def add_evidence(version_id: object, kind: str, report: Any, *, subject: str = "", actor: Actor) -> Evidence:
+    """Keep a report about a version; what it is worth is for the gates to say."""
+    version = get(version_id)
+    evidence = Evidence.objects.create(version=version, kind=kind, subject=subject, report=report, by=actor.name)
+    evidence.refresh_from_db()
+    record(_stream(version), "version.evidence", actor, evidence=kind)
+    return evidence
+
+
+def seal(version: Version, *, actor: Actor) -> None:
+    """From its first deployment on a version never changes again. The caller holds its lock."""
+    if version.sealed_at is None:
+        version.sealed_at = clock.now()
+        version.save(update_fields=["sealed_at"])
+        record(_stream(version), "version.sealed", actor, digest=version.digest)
+
+
+@transaction.atomic
+def withdraw(version_id: object, *, reason: str, actor: Actor) -> Version:
+    """Take a version out of use: it is not deployed again and nothing rolls back to it."""
+    version = get(version_id)
+    if version.withdrawn_at is None:
+        version.withdrawn_at, version.withdrawn_reason = clock.now(), reason
+        version.save(update_fields=["withdrawn_at", "withdrawn_reason"])
+        record(_stream(version), "version.withdrawn", actor, reason=reason)
+    return version
+
+
+def get(version_id: object) -> Version:
+    """A version by its id. Raises NotFound."""
+    try:
+        return Version.objects.select_related("application", "artifact").get(pk=version_id)
+    except (Version.DoesNotExist, ValueError, TypeError):
+        raise NotFound(f"there is no version {version_id}") from None
+
+
+def _stream(version: Version) -> str:
+    return f"version:{version.id}"
