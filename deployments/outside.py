@@ -26,12 +26,16 @@ BALANCERS = ("caddy",)
 
 @dataclass(frozen=True)
 class Outside:
-    """Hosts, balancers, the artifact store, and how a health address is asked."""
+    """Hosts, balancers, the artifact store, and how a health address is asked.
+
+    looks_for: seconds that one effect waits for a host to become healthy; then its step waits as a row.
+    """
 
     hosts: Hosts
     traffic: Callable[[BalancerNode, Installation], Traffic]
     store: ArtifactStore
     ask: Ask = check_health
+    looks_for: float = 8.0
 
 
 @cache

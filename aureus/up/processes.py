@@ -122,6 +122,17 @@ def _worker(name: str, queues: tuple[str, ...], children: int) -> Callable[[], i
     return work
 
 
+def dispatch(environ: Mapping[str, str]) -> Process:
+    """The second wake-up beside Beat, and the one who carries rollbacks while the broker is away."""
+
+    def work() -> int:
+        from deployments.dispatch import run
+
+        return run()
+
+    return Process("dispatch", work, environment.of_worker(environ), Turn.WORKERS, patience=20)
+
+
 def beat(run: Path, environ: Mapping[str, str]) -> Process:
     command = celery("beat", f"--schedule={run / 'beat'}", "--pidfile=")
     return Process("beat", command, environment.of_web(environ), Turn.WEB, prepare=lambda: _forget_schedule(run))

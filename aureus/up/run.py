@@ -73,7 +73,8 @@ def _start_and_keep(tree: Tree, home: Home, configuration: Configuration, enviro
     _load_code(environ)
     servers()
     password = tree.run_once(processes.first(environ)).strip()
-    for process in (*processes.workers(environ), processes.beat(home.run, environ)):
+    waking = (processes.dispatch(environ), processes.beat(home.run, environ))
+    for process in (*processes.workers(environ), *waking):
         tree.add(process)
     tree.add(processes.flower(configuration, kept, environ))
     tree.keep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from aureus import clock, lease
@@ -14,6 +15,9 @@ from deployments.models import Endpoint
 from deployments.snapshot import goods
 from releases.models import Version
 from releases.spec import canonical, number_of
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks at a host that is starting."""
 
 
 def check(work: Work) -> Answer:
@@ -144,7 +148,11 @@ def _send_again(work: Work, content: str) -> None:
 def verify(work: Work) -> Answer:
     """Healthy with the expected version, proven by its own answer: the record alone never is."""
     to = work.target.to_content
+    ends = time.monotonic() + min(work.outside.looks_for, work.seconds_left())
     health = work.health(work.endpoint, to)
+    while not health.healthy and time.monotonic() < ends and not work.lost():
+        time.sleep(LOOK_EVERY)
+        health = work.health(work.endpoint, to)
     if not health.healthy:
         why = f"{work.target.name} is not healthy with {number_of(to)} yet: {health.why}"
         return pending(why, clock.now() + timedelta(seconds=1), rule="health")

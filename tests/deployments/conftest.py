@@ -56,7 +56,7 @@ class Fleet:
 
     @property
     def outside(self) -> outside.Outside:
-        return outside.Outside(self.hosts, lambda node, installation: self.traffic, None, self.ask)  # type: ignore[arg-type]
+        return outside.Outside(self.hosts, lambda node, installation: self.traffic, None, self.ask, looks_for=0)  # type: ignore[arg-type]
 
     def hint(self, deployment_id: str, lane: str) -> None:
         self.hints.append((deployment_id, lane))
