@@ -1,0 +1,134 @@
+"""Plans, strategies, ways back and weights as tables."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.engine import weights
+from deployments.engine.facts import OnFailure
+from deployments.engine.plan import Site, intent, plan, plan_hash, plan_rollback
+from deployments.engine.strategies import Options, Unfit, batch_size, batches
+from deployments.engine.way_back import way_back
+
+THREE = ("h1", "h2", "h3")
+NAMES = st.lists(st.sampled_from([f"h{n}" for n in range(1, 30)]), min_size=1, max_size=12, unique=True)
+
+
+def shape(stages):
+    return [(s.name, [(p.kind, p.target) for p in s.steps]) for s in stages]
+
+
+def test_a_rolling_plan_prepares_everywhere_before_it_activates_anywhere():
+    stages = plan(Site(THREE, balanced=True), "rolling", Options(bake=5))
+    kinds = [p.kind for s in stages for p in s.steps]
+    assert kinds[:6] == ["check"] * 3 + ["prepare"] * 3
+    assert shape(stages)[2:8] == [
+        ("batch 1 of 3: out of the balancer", [("take_out", None)]),
+        ("batch 1 of 3: drained", [("drain", None)]),
+        ("batch 1 of 3: activated", [("activate", "h1")]),
+        ("batch 1 of 3: healthy", [("verify", "h1")]),
+        ("batch 1 of 3: back in the balancer", [("put_in", None)]),
+        ("batch 1 of 3: watched", [("watch", None)]),
+    ]
+
+
+def test_without_a_balancer_the_restart_itself_takes_the_host_out():
+    stages = plan(Site(THREE), "rolling", Options())
+    activation = next(s for s in stages if "activated" in s.name)
+    assert (activation.min_serving, activation.steps[0].removes) == (2, ("h1",))
+    assert not any(p.kind in ("take_out", "drain", "put_in") for s in stages for p in s.steps)
+
+
+def test_all_hosts_at_once_are_restarted_in_place_since_somebody_must_stay_in_the_balancer():
+    kinds = [p.kind for s in plan(Site(THREE, balanced=True), "all-at-once", Options()) for p in s.steps]
+    assert "take_out" not in kinds
+    assert kinds[-1] == "put_in"
+
+
+def test_a_migration_runs_once_between_prepare_and_activate_and_its_failure_is_held():
+    stages = plan(Site(THREE, once=("backup", "migrate")), "rolling", Options())
+    names = [s.name for s in stages]
+    assert names[1:4] == ["prepare every host", "backup once", "migrate once"]
+    assert stages[3].on_failure is OnFailure.HOLD
+
+
+def test_declared_smoke_tests_come_last():
+    assert plan(Site(THREE, smoke=True), "rolling", Options())[-1].steps[0].kind == "smoke"
+
+
+def test_a_rollback_looks_first_then_moves_traffic_then_hosts():
+    stages = plan_rollback(Site(THREE, balanced=True), ("h1",), untouched_serve=True)
+    assert [s.steps[0].kind for s in stages] == ["look", "shift", "take_out", "drain", "activate", "verify", "put_in"]
+    assert {s.on_failure for s in stages} == {OnFailure.GO_ON}
+
+
+def test_where_nobody_serves_the_old_version_one_host_leads_the_way_back():
+    stages = plan_rollback(Site(THREE, balanced=True), THREE, untouched_serve=False)
+    activations = [[p.target for p in s.steps] for s in stages if s.steps[0].kind == "activate"]
+    assert activations == [["h1"], ["h2", "h3"]]
+
+
+@given(NAMES, st.sampled_from(["1", "2", "25%", "50%", "100%"]), st.booleans(), st.integers(0, 3))
+def test_a_plan_activates_and_verifies_every_host_exactly_once(names, batch, balanced, failures):
+    stages = plan(Site(tuple(names), balanced=balanced), "rolling", Options(batch=batch, max_failures=failures))
+    for kind in ("check", "prepare", "activate", "verify"):
+        assert [p.target for s in stages for p in s.steps if p.kind == kind] == list(names)
+
+
+@given(NAMES, st.sampled_from(["1", "3", "10%", "50%"]))
+def test_a_batch_and_those_who_must_serve_meanwhile_never_exceed_the_fleet(names, batch):
+    for part in batches("rolling", names, Options(batch=batch)):
+        assert len(part.endpoints) + part.min_serving <= len(names)
+
+
+@pytest.mark.parametrize(
+    ("batch", "hosts", "size"), [("1", 3, 1), ("2", 3, 2), ("9", 3, 3), ("50%", 3, 1), ("1%", 3, 1), ("100%", 3, 3)]
+)
+def test_a_share_of_hosts_is_rounded_down_but_never_to_nobody(batch, hosts, size):
+    assert batch_size(batch, hosts) == size
+
+
+@pytest.mark.parametrize("batch", ["0", "-1", "0%", "101%", "many", ""])
+def test_a_batch_that_means_nothing_is_refused(batch):
+    with pytest.raises(Unfit):
+        batch_size(batch, 3)
+
+
+def test_an_unknown_strategy_is_refused_with_those_that_exist():
+    with pytest.raises(Unfit, match="all-at-once, rolling"):
+        batches("teleport", THREE, Options())
+
+
+@pytest.mark.parametrize(
+    ("goods", "running", "to", "back"),
+    [
+        (["1.1-a", "1.0-a"], "1.1-a", "1.2-a", "1.1-a"),
+        (["1.0-a"], "1.1-a", "1.2-a", "1.0-a"),
+        ([], "1.1-a", "1.2-a", None),
+        (["1.2-a", "1.1-a"], None, "1.2-a", "1.1-a"),
+        (["1.2-a"], None, "1.2-a", None),
+        (["1.2-a"], "1.2-a", "1.2-a", "1.2-a"),
+    ],
+)
+def test_the_way_back_is_what_runs_where_it_is_good_else_the_newest_good(goods, running, to, back):
+    assert way_back(goods, from_content=running, to_content=to) == back
+
+
+def test_the_last_serving_host_is_never_taken_out():
+    with pytest.raises(weights.NobodyLeft):
+        weights.taken_out({"h1": 100, "h2": 0}, ["h1"])
+    assert weights.taken_out({"h1": 100, "h2": 100}, ["h1"]) == {"h1": 0, "h2": 100}
+    assert weights.taken_out({"h1": 0}, ["h1"]) == {"h1": 0}
+
+
+def test_traffic_moves_to_the_proven_side_only_where_there_is_one():
+    assert weights.towards({"h1": 100, "h2": 0}, ["h2"]) == {"h1": 0, "h2": 100}
+    assert weights.towards({"h1": 100}, []) is None
+
+
+def test_the_plan_hash_changes_with_every_part_of_the_intent():
+    base = dict.fromkeys(("version", "hosts", "strategy", "options", "tests", "revision", "way_back"), "x")
+    hashes = {plan_hash(intent(**{**base, name: "y"})) for name in base} | {plan_hash(intent(**base))}
+    assert len(hashes) == len(base) + 1
+    with pytest.raises(ValueError, match="exactly the parts"):
+        intent(version="x")
