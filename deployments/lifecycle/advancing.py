@@ -13,7 +13,7 @@ from aureus.journal.models import record
 from deployments.engine import decide as core
 from deployments.engine.facts import Step as StepFacts
 from deployments.engine.settle import Answer, Observation, Result, after, given_up
-from deployments.engine.status import Outcome, Status, StepStatus, TargetState
+from deployments.engine.status import OPEN, Outcome, Status, StepStatus, TargetState
 from deployments.engine.strategies import Unfit
 from deployments.lifecycle import rows, windows
 from deployments.lifecycle.ending import finish, owe
@@ -55,6 +55,9 @@ def advance(deployment_id: object, lane: str) -> Turn:
 def _turns(deployment: Deployment, lane: str | None) -> Turn:
     """lane: None decides and writes everything but claims."""
     turn = Turn()
+    if deployment.status not in OPEN:
+        Deployment.objects.filter(pk=deployment.pk).update(wake_at=None)
+        return turn
     while True:
         now = clock.now()
         facts = facts_of(deployment, now)

@@ -118,7 +118,7 @@ def begin_rollback(
         requested_by=actor.name,
         digest=version.digest,
         lane="rollback",
-        reason=reason,
+        because=reason,
         wake_at=now,
     )
     stages, targets = rows.undoing(rollback, covered, to, now)

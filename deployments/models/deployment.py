@@ -41,6 +41,7 @@ class Deployment(models.Model):
     source = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="promotions")
     reverts = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="rollbacks")
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retries")
+    because = models.TextField(blank=True, help_text="Why it was asked for, where a reason was demanded.")
     requested_by = models.CharField(max_length=150)
     label = models.CharField(max_length=200, blank=True, help_text="deployedBy or promotedBy of the request, echoed.")
     metadata = models.JSONField(default=dict, blank=True)
