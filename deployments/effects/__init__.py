@@ -29,6 +29,8 @@ RUN: dict[str, Callable[[Work], Answer]] = {
     "drain": on_balancer.drain,
     "put_in": on_balancer.put_in,
     "shift": on_balancer.shift,
+    "backup": on_version.backup,
+    "migrate": on_version.migrate,
     "watch": on_version.watch,
     "smoke": on_version.smoke,
 }

@@ -10,6 +10,7 @@ from deployments.effects.work import Work
 from deployments.engine.settle import Answer, failed, passed, pending
 from deployments.lifecycle import windows
 from deployments.models import Step
+from deployments.outside import address_of
 from health.models import Window
 
 
@@ -34,6 +35,29 @@ def _open(work: Work) -> Window:
         window.delete()
         return Step.objects.get(pk=work.step.pk).window
     return window
+
+
+def backup(work: Work) -> Answer:
+    """The installation's backup command, once, before anything is activated."""
+    return _once(work, work.installation.backup_command)
+
+
+def migrate(work: Work) -> Answer:
+    """The installation's migration, once, in the folder of the new release. A failure is held for a person."""
+    return _once(work, work.installation.migrate_command)
+
+
+def _once(work: Work, command: str) -> Answer:
+    name = work.step.input["endpoint"]
+    endpoint = work.targets[name].endpoint
+    folder = f"{work.installation.root}/releases/{work.targets[name].to_content}"
+    words = ["sh", "-c", 'cd "$1" && exec sh -c "$2"', "sh", folder, command]
+    address = address_of(endpoint.host)
+    code, out, error = work.outside.hosts.run(address, words, timeout=max(1.0, work.step.within - 5))
+    said = (error or out).decode(errors="replace").strip()[-1000:]
+    if code != 0:
+        return failed(f"{name}: the command ended with {code}: {said}", permanent=True, rule=work.step.kind)
+    return passed(f"{name}: {work.step.kind} done", rule=work.step.kind, output={"said": said})
 
 
 def smoke(work: Work) -> Answer:

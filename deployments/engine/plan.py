@@ -116,7 +116,7 @@ def _prepare(site: Site, borne: int) -> PlannedStage:
 def _once(kind: str, site: Site) -> PlannedStage:
     """Once per deployment, on one host. A half-done migration is for a person to judge, never for a retry."""
     step = PlannedStep(kind, input={"endpoint": site.endpoints[0]}, within=TRANSFER_WITHIN)
-    return PlannedStage(f"{kind} once", (step,), on_failure=OnFailure.HOLD, retries=0)
+    return PlannedStage(f"{kind} once", (step,), lane="transfer", on_failure=OnFailure.HOLD, retries=0)
 
 
 def _batch(site: Site, batch: Batch, label: str, guard: PlannedStage, within: float = 0.0) -> list[PlannedStage]:
