@@ -98,7 +98,8 @@ def test_a_failed_deployment_is_retried_as_a_new_one(fleet, under_way):
 def test_a_failed_migration_is_held_and_a_retry_runs_it_again(fleet, tmp_path):
     here = fleet.environment("staging", hosts=2)
     flag = tmp_path / "fixed"
-    Installation.objects.filter(pk=here.pk).update(migrate_command=f"test -e {flag} && test -e here", root=str(tmp_path))
+    command = f"test -e {flag} && test -e here"
+    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=str(tmp_path))
     (tmp_path / "releases").mkdir()
     deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
     content = deployment.version.content

@@ -1,4 +1,4 @@
-"""What verdicts do: a bake settles its step, the long window makes good or undoes, and what cannot be judged is held."""
+"""What verdicts do: a bake settles its step, the long window makes good or undoes, the unknown is held."""
 
 from datetime import timedelta
 
@@ -12,7 +12,6 @@ from health.models import Window
 from health.sampling import Measured
 from health.verdicts import Sample
 from tests.deployments.conftest import ALICE
-
 
 STEP = timedelta(milliseconds=200)
 
