@@ -82,7 +82,14 @@ class CaddyTraffic:
             raise TrafficError(str(error), code="bad_endpoint") from None
 
     def _live(self) -> Live:
-        status, body = self._ask("GET", self._site.asked_at, VERIFY_PATH)
+        try:
+            status, body = self._ask("GET", self._site.asked_at, VERIFY_PATH)
+        except TrafficError as error:
+            # Before the first deployment nobody listens there: that is no outage, and waiting does not help.
+            if error.code == "unreachable" and self._running() is None:
+                sentence = f"{self._site.name} is not set up on the balancer yet."
+                raise TrafficError(sentence, code="not_ours") from None
+            raise
         if status != 200:
             sentence = f"The balancer answers {status} where its weights should be: is {self._site.name} set up on it?"
             raise TrafficError(sentence, code="not_ours")

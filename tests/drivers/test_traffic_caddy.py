@@ -234,6 +234,18 @@ def test_the_driver_works_without_curl_and_says_what_is_missing_without_python_t
         CaddyTraffic(LocalShell(without=["curl", "python3"]), site).read()
 
 
+def test_a_balancer_that_knows_no_such_installation_says_so_and_is_not_called_unreachable():
+    with caddy() as running:
+        site = running.site()
+        with pytest.raises(TrafficError) as error:
+            CaddyTraffic(LocalShell(), site).read()
+        assert (error.value.code, error.value.retry) == ("not_ours", False)
+        running.stop(signal.SIGKILL)
+        with pytest.raises(TrafficError) as error:
+            CaddyTraffic(LocalShell(), site).read()
+        assert (error.value.code, error.value.retry) == ("unreachable", True)
+
+
 def test_a_listener_that_is_not_ours_is_refused_before_anything_is_written(tmp_path):
     with apps(tmp_path, 1) as made:
         shell = LocalShell()
