@@ -66,9 +66,9 @@ def address_of(host: Host) -> HostAddress:
 def site_of(endpoint: Endpoint) -> Site:
     """An application's place on a host as the driver takes it."""
     installation = endpoint.installation
-    return Site(
-        installation.root, endpoint.slot, unit=installation.unit, restart=installation.restart, port=endpoint.port
-    )
+    # Hosts that share one machine need a folder each.
+    root = installation.root.replace("{host}", endpoint.host.name)
+    return Site(root, endpoint.slot, unit=installation.unit, restart=installation.restart, port=endpoint.port)
 
 
 def traffic_on(hosts: Hosts, node: BalancerNode, installation: Installation) -> Traffic:
