@@ -10,7 +10,7 @@ from deployments.engine.settle import Answer
 from deployments.lifecycle import Claim
 from deployments.outside import Outside
 
-Hint = Callable[[str, str], None]
+Hint = Callable[[str, str], object]
 
 BUDGET = 20.0
 """Seconds after which a worker hands the deployment on, so that its task ends well within its time limit."""

@@ -83,7 +83,9 @@ def parse(declared: Mapping[str, Any]) -> Policy:
     if errors:
         raise PolicyError(errors)
     policy = defaults(declared["promote_from"])
-    values = {name: tuple(v) if name == "sources" and isinstance(v, list) else v for name, v in declared.items()}
+    values: dict[str, Any] = {
+        name: tuple(v) if name == "sources" and isinstance(v, list) else v for name, v in declared.items()
+    }
     policy = replace(policy, **values)
     if errors := _wrong(policy):
         raise PolicyError(errors)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -75,7 +76,7 @@ def ask(deployment: Deployment, tests: Sequence[Any], *, asked_by: str) -> Smoke
 
 
 @transaction.atomic
-def request(deployment_id: object, tests: object, *, actor: Actor) -> SmokeRun:
+def request(deployment_id: UUID | str, tests: object, *, actor: Actor) -> SmokeRun:
     """What CI asks for. Only the current deployment of its installation can be tested. Raises Invalid, Conflict."""
     checked(tests)
     deployment = locked(deployment_id)
@@ -178,7 +179,7 @@ def _store(
     return run
 
 
-def carry_out_asked(uuid: object, outside: Outside, hint: Callable[[str, str], None]) -> None:
+def carry_out_asked(uuid: str, outside: Outside, hint: Callable[[str, str], object]) -> None:
     """Carry out what CI asked for; where the policy says so, its failure undoes the deployment in one transaction."""
     run = SmokeRun.objects.filter(uuid=uuid, verdict="").first()
     if run is None:

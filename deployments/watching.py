@@ -23,7 +23,7 @@ from health import sampling, verdicts, windows
 from health.models import Window
 from health.verdicts import Verdict
 
-Hint = Callable[[str, str], None]
+Hint = Callable[[str, str], object]
 
 
 def sample_due(hint: Hint) -> int:

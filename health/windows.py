@@ -43,8 +43,8 @@ def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Ver
     """Judge what was measured of the content for this subject, bakes included."""
     mine = Window.objects.filter(subject=window.subject, content=window.content)
     opened = mine.aggregate(first=Min("opens_at"))["first"] if window.kind == Window.Kind.AFTER else window.opens_at
-    ids = mine.values_list("id") if window.kind == Window.Kind.AFTER else [window.pk]
-    rows = SampleRow.objects.filter(window__in=ids, at__gte=opened, at__lte=now)
+    sampled = mine if window.kind == Window.Kind.AFTER else mine.filter(pk=window.pk)
+    rows = SampleRow.objects.filter(window__in=sampled, at__gte=opened, at__lte=now)
     samples = [as_sample(row) for row in rows]
     return judge(
         Rules(**window.rules),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, BinaryIO
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
@@ -72,7 +73,7 @@ def _same(known: Version, canonical: bytes) -> Version:
 
 
 def attach(
-    version_id: object, stream: BinaryIO, *, sha256: str, store: ArtifactStore, max_size: int, actor: Actor
+    version_id: UUID | str, stream: BinaryIO, *, sha256: str, store: ArtifactStore, max_size: int, actor: Actor
 ) -> Version:
     """Stream an archive in, check its bytes and every member, and make it the version's artifact.
 
@@ -123,7 +124,7 @@ def _may_attach(version: Version, sha256: str) -> None:
 
 
 @transaction.atomic
-def add_evidence(version_id: object, kind: str, report: Any, *, subject: str = "", actor: Actor) -> Evidence:
+def add_evidence(version_id: UUID | str, kind: str, report: Any, *, subject: str = "", actor: Actor) -> Evidence:
     """Keep a report about a version; what it is worth is for the gates to say."""
     version = get(version_id)
     evidence = Evidence.objects.create(version=version, kind=kind, subject=subject, report=report, by=actor.name)
@@ -141,7 +142,7 @@ def seal(version: Version, *, actor: Actor) -> None:
 
 
 @transaction.atomic
-def withdraw(version_id: object, *, reason: str, actor: Actor) -> Version:
+def withdraw(version_id: UUID | str, *, reason: str, actor: Actor) -> Version:
     """Take a version out of use: it is not deployed again and nothing rolls back to it."""
     version = get(version_id)
     if version.withdrawn_at is None:
@@ -151,7 +152,7 @@ def withdraw(version_id: object, *, reason: str, actor: Actor) -> Version:
     return version
 
 
-def get(version_id: object) -> Version:
+def get(version_id: UUID | str) -> Version:
     """A version by its id. Raises NotFound."""
     try:
         return Version.objects.select_related("application", "artifact").get(pk=version_id)

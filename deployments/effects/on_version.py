@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from aureus import clock
 from deployments import smoke as smoke_tests
@@ -16,7 +17,7 @@ from health.models import Window
 
 def watch(work: Work) -> Answer:
     """Open the window of this batch once, then wait until its verdict is a row; `deployments.watching` answers."""
-    window = Window.objects.filter(pk=work.step.window_id).first() or _open(work)
+    window = work.step.window or _open(work)
     if window.verdict == Window.Verdict.PASS:
         return passed("the bake passed", rule="window")
     if window.verdict == Window.Verdict.FAIL:
@@ -33,7 +34,7 @@ def _open(work: Work) -> Window:
     # Of two workers one keeps its window; the other's has no step and is closed by nobody's verdict.
     if Step.objects.filter(pk=work.step.pk, fence=work.fence, window=None).update(window=window) != 1:
         window.delete()
-        return Step.objects.get(pk=work.step.pk).window
+        raise RuntimeError("another worker has opened the window of this step")
     return window
 
 
@@ -67,5 +68,5 @@ def smoke(work: Work) -> Answer:
     run = smoke_tests.carry_out(run, work.deployment, work.outside)
     if run.verdict == "passed":
         return passed(f"{len(run.results)} smoke tests passed", rule="smoke")
-    first = next((r for r in run.results if r["status"] != "passed"), {})
+    first: dict[str, Any] = next((r for r in run.results if r["status"] != "passed"), {})
     return failed(f"smoke test {first.get('name')} failed: {first.get('error')}", permanent=True, rule="smoke")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 
@@ -46,7 +47,7 @@ class Turn:
 
 
 @transaction.atomic
-def advance(deployment_id: object, lane: str) -> Turn:
+def advance(deployment_id: UUID | str, lane: str) -> Turn:
     """Decide and write until there is something to do or to wait for. Idempotent: a repeated wake-up finds nothing."""
     deployment = locked(deployment_id)
     return _turns(deployment, lane)

@@ -35,7 +35,10 @@ def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS
     _record_fleet(deployment)
     if action.status is Status.DEPLOYED:
         _deployed(deployment, actor)
-    return begin_rollback(deployment, reason=action.why, actor=actor) if undone else _without(deployment, action)
+    if undone:
+        return begin_rollback(deployment, reason=action.why, actor=actor)
+    _without(deployment, action)
+    return None
 
 
 def _open_steps(deployment: Deployment) -> QuerySet[Step]:
@@ -44,7 +47,7 @@ def _open_steps(deployment: Deployment) -> QuerySet[Step]:
 
 def _deployed(deployment: Deployment, actor: Actor) -> None:
     """What follows from success: the reverted one is rolled back, a window opens, owed hosts are told of."""
-    if deployment.is_rollback:
+    if deployment.reverts_id is not None:
         origin = Deployment.objects.select_for_update().get(pk=deployment.reverts_id)
         if origin.status == Status.DEPLOYED:
             reason = f"rolled back to {deployment.version.number}: {deployment.reason}"

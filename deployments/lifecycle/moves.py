@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, NotFound
@@ -9,7 +11,7 @@ from deployments.engine.status import Outcome, Status
 from deployments.models import Deployment, Incident
 
 
-def locked(deployment_id: object) -> Deployment:
+def locked(deployment_id: UUID | str) -> Deployment:
     """The deployment under its row lock. Raises NotFound."""
     try:
         return (

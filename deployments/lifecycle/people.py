@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import IntegrityError, transaction
 
 from aureus import clock
@@ -21,7 +23,7 @@ SUCCEEDED_OR_OPEN = [*OPEN, Status.DEPLOYED]
 
 
 @transaction.atomic
-def approve(deployment_id: object, *, actor: Actor, comment: str = "") -> Deployment:
+def approve(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> Deployment:
     """One person's yes to the plan as it is now. The person who asked for it does not approve it."""
     deployment = _speaks(deployment_id, actor, comment, yes=True)
     needed = policy_of(deployment.installation).approvals
@@ -32,7 +34,7 @@ def approve(deployment_id: object, *, actor: Actor, comment: str = "") -> Deploy
 
 
 @transaction.atomic
-def reject(deployment_id: object, *, actor: Actor, comment: str = "") -> Deployment:
+def reject(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> Deployment:
     """One person's no: it ends the deployment."""
     deployment = _speaks(deployment_id, actor, comment, yes=False)
     because = f": {comment}" if comment else ""
@@ -40,7 +42,7 @@ def reject(deployment_id: object, *, actor: Actor, comment: str = "") -> Deploym
     return deployment
 
 
-def _speaks(deployment_id: object, actor: Actor, comment: str, *, yes: bool) -> Deployment:
+def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool) -> Deployment:
     deployment = locked(deployment_id)
     if deployment.is_rollback or deployment.status not in WAITING:
         raise Conflict(f"nothing is to be approved: the deployment {_is(deployment)}", code="not_waiting")
@@ -61,7 +63,7 @@ def _speaks(deployment_id: object, actor: Actor, comment: str, *, yes: bool) -> 
 
 
 @transaction.atomic
-def pause(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployment:
+def pause(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deployment:
     """No new step starts until somebody resumes; what runs goes on to its end."""
     deployment = _open(deployment_id)
     if deployment.is_rollback:
@@ -75,7 +77,7 @@ def pause(deployment_id: object, *, actor: Actor, reason: str = "") -> Deploymen
 
 
 @transaction.atomic
-def resume(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployment:
+def resume(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deployment:
     """Go on where it was paused, and with what was held for a person."""
     deployment = _open(deployment_id)
     held = deployment.steps.filter(status=StepStatus.PENDING, held=True)
@@ -88,7 +90,7 @@ def resume(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployme
 
 
 @transaction.atomic
-def abort(deployment_id: object, *, actor: Actor, reason: str) -> Deployment:
+def abort(deployment_id: UUID | str, *, actor: Actor, reason: str) -> Deployment:
     """Stop: before the start it is cancelled, while it prepares it just ends, afterwards what was changed goes back."""
     deployment = _open(deployment_id)
     _demand(reason)
@@ -103,7 +105,7 @@ def abort(deployment_id: object, *, actor: Actor, reason: str) -> Deployment:
 
 
 @transaction.atomic
-def abandon(deployment_id: object, *, actor: Actor, reason: str) -> Deployment:
+def abandon(deployment_id: UUID | str, *, actor: Actor, reason: str) -> Deployment:
     """End anything, now. What it changed and did not prove is owed; what still runs on hosts may go on for a while."""
     deployment = _open(deployment_id)
     _demand(reason)
@@ -114,7 +116,7 @@ def abandon(deployment_id: object, *, actor: Actor, reason: str) -> Deployment:
 
 
 @transaction.atomic
-def retry(deployment_id: object, *, actor: Actor, reason: str = "") -> Deployment:
+def retry(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deployment:
     """Run a held step of an open deployment again; of a failed one, a new deployment with the same wish."""
     deployment = locked(deployment_id)
     if deployment.status == Status.FAILED:
@@ -131,7 +133,7 @@ def retry(deployment_id: object, *, actor: Actor, reason: str = "") -> Deploymen
 
 @transaction.atomic
 def roll_back(
-    deployment_id: object, *, actor: Actor, reason: str, target_version: str | None = None
+    deployment_id: UUID | str, *, actor: Actor, reason: str, target_version: str | None = None
 ) -> tuple[Deployment, bool]:
     """Undo a deployment; (the rollback, whether it is a new one). Never held by gates, freezes, approvals or a queue.
 
@@ -223,7 +225,7 @@ def version_named(content: str, application_id: int) -> Version | None:
     return next((v for v in candidates if v.content == content), None)
 
 
-def _open(deployment_id: object) -> Deployment:
+def _open(deployment_id: UUID | str) -> Deployment:
     deployment = locked(deployment_id)
     if deployment.status not in OPEN:
         raise Conflict(f"the deployment {_is(deployment)}: {deployment.reason}", code="ended")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -48,7 +49,7 @@ def installation_for(version: Version, environment: str) -> Installation:
 
 
 @transaction.atomic
-def deploy(version_id: object, environment: str, *, actor: Actor, wish: Wish | None = None) -> Deployment:
+def deploy(version_id: UUID | str, environment: str, *, actor: Actor, wish: Wish | None = None) -> Deployment:
     """Ask for a version in an environment. Raises Refused; sealed by it, the version never changes again."""
     version = _version(version_id)
     installation = installation_for(version, environment)
@@ -64,7 +65,7 @@ def deploy(version_id: object, environment: str, *, actor: Actor, wish: Wish | N
 
 @transaction.atomic
 def promote(
-    source_id: object, *, actor: Actor, environment: str = "production", wish: Wish | None = None
+    source_id: UUID | str, *, actor: Actor, environment: str = "production", wish: Wish | None = None
 ) -> tuple[Deployment, bool]:
     """Bring what was deployed and tested to the next environment; (deployment, whether it is a new one)."""
     source = locked(source_id)
@@ -106,7 +107,7 @@ def retry_ended(deployment: Deployment, *, actor: Actor) -> Deployment:
 
 
 @transaction.atomic
-def dry_run(version_id: object, environment: str, *, wish: Wish | None = None) -> dict[str, Any]:
+def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = None) -> dict[str, Any]:
     """The plan a deployment would have, and what would change on each host; nothing is stored."""
     version, wish = _version(version_id), wish or Wish()
     installation = installation_for(version, environment)
@@ -125,7 +126,7 @@ def dry_run(version_id: object, environment: str, *, wish: Wish | None = None) -
     }
 
 
-def _version(version_id: object) -> Version:
+def _version(version_id: UUID | str) -> Version:
     try:
         version = Version.objects.select_for_update(of=("self",)).select_related("application").get(pk=version_id)
     except (Version.DoesNotExist, ValueError, TypeError):
