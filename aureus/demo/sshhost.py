@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import os
 import signal
 from pathlib import Path
@@ -87,11 +88,11 @@ async def _pull(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -
         pass
 
 
-async def serve(home: Path, port: int, authorized_key: Path, host_key: Path) -> None:
+async def serve(home: Path, address: str, port: int, authorized_key: Path, host_key: Path) -> None:
     """Serve until the parent is gone. Prints one line with the port once it listens (port 0: any free one)."""
     parent = os.getppid()
     server = await asyncssh.listen(
-        "127.0.0.1",
+        address,
         port,
         server_host_keys=[str(host_key)],
         authorized_client_keys=str(authorized_key),
@@ -104,7 +105,7 @@ async def serve(home: Path, port: int, authorized_key: Path, host_key: Path) -> 
         keepalive_interval=15,
         line_editor=False,
     )
-    print(f"listening on 127.0.0.1:{server.get_port()}", flush=True)
+    print(f"listening on {address}:{server.get_port()}", flush=True)
     while os.getppid() == parent:
         await asyncio.sleep(0.5)
     server.close()
@@ -114,14 +115,17 @@ def main() -> None:
     """`python -m aureus.demo.sshhost --home DIR --port P --authorized-key FILE --host-key FILE`."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--home", type=Path, required=True, help="the folder in which commands run")
+    words.add_argument("--address", default="127.0.0.1", help="an address of the loopback interface")
     words.add_argument("--port", type=int, default=0, help="0: any free port")
     words.add_argument("--authorized-key", type=Path, required=True, help="file with the public key that may enter")
     words.add_argument("--host-key", type=Path, required=True, help="file with the host's private key")
     given = words.parse_args()
+    if not ipaddress.ip_address(given.address).is_loopback:
+        words.error(f"--address {given.address} is not of the loopback interface")
     if not given.home.is_dir():
         words.error(f"--home {given.home} is not a folder")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(given.home.resolve(), given.port, given.authorized_key, given.host_key))
+        asyncio.run(serve(given.home.resolve(), given.address, given.port, given.authorized_key, given.host_key))
 
 
 if __name__ == "__main__":

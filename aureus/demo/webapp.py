@@ -1,6 +1,6 @@
 """The demo's small web app: it reads its version and its faults from `app.json` in its release folder.
 
-Run as `python webapp.py RELEASE_FOLDER PORT`. SIGTERM ends it after the requests in flight were answered.
+Run as `python webapp.py RELEASE_FOLDER PORT [ADDRESS]`. SIGTERM ends it after the requests in flight were answered.
 """
 
 import json
@@ -235,11 +235,12 @@ QUIET = frozenset({"/health", "/metrics"})
 
 
 def main(words: list[str]) -> int:
-    if len(words) != 2 or not words[1].isdigit():
-        sys.stderr.write("usage: webapp.py RELEASE_FOLDER PORT\n")
+    if len(words) not in (2, 3) or not words[1].isdigit():
+        sys.stderr.write("usage: webapp.py RELEASE_FOLDER PORT [ADDRESS]\n")
         return 2
+    address = words[2] if len(words) == 3 else "127.0.0.1"
     # The link is resolved now: a later switch must not change what this process says it is.
-    app = WebApp(("127.0.0.1", int(words[1])), read_behaviour(Path(words[0]).resolve()))
+    app = WebApp((address, int(words[1])), read_behaviour(Path(words[0]).resolve()))
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
