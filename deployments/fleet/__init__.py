@@ -1,0 +1,1 @@
+"""The verbs on fleets: declare and apply, trust, converge, recover."""

@@ -1,0 +1,72 @@
+"""The declaration of a fleet: environments, hosts, balancers and installations, read and checked as a whole. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployments.fleet import environments, installations, yaml_text
+from deployments.fleet.environments import DeclaredEnvironment
+from deployments.fleet.fields import Errors, Fields
+from deployments.fleet.installations import DeclaredInstallation
+from deployments.fleet.places import shared_places
+
+
+class DeclarationInvalid(ValueError):
+    """The declaration cannot be applied; `errors` names each path and what is wrong there."""
+
+    def __init__(self, errors: Errors) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(f"{path}: {message}" for path, message in errors))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What should be. An environment named here is described whole: what is missing in it is retired."""
+
+    environments: tuple[DeclaredEnvironment, ...]
+    installations: tuple[DeclaredInstallation, ...]
+    by_name: Mapping[str, DeclaredEnvironment] = field(default_factory=dict)
+
+
+def read(content: bytes) -> Declaration:
+    """A declaration from a file's bytes. Raises DeclarationInvalid with everything that is wrong."""
+    try:
+        return check(yaml_text.read(content))
+    except yaml_text.Unreadable as error:
+        raise DeclarationInvalid([("the file", str(error))]) from None
+
+
+def check(values: Any) -> Declaration:
+    """A declaration from plain values. Raises DeclarationInvalid with everything that is wrong."""
+    errors: Errors = []
+    top = Fields(values, "", errors)
+    found = [environments.read(row) for row in top.rows("environments")]
+    if top.usable and not found:
+        top.wrong("environments", "must name at least one environment")
+    by_name = {e.name: e for e in found if e.name}
+    if len(by_name) < len([e for e in found if e.name]):
+        top.wrong("environments", "two of them have the same name")
+    places = [installations.read(row, by_name) for row in top.rows("installations")]
+    top.end()
+    errors += _circles(by_name)
+    errors += shared_places(by_name, places)
+    if errors:
+        raise DeclarationInvalid(errors)
+    return Declaration(tuple(found), tuple(places), by_name)
+
+
+def _circles(by_name: Mapping[str, DeclaredEnvironment]) -> Errors:
+    """Environments that would wait for each other's versions for ever."""
+    errors: Errors = []
+    for environment in by_name.values():
+        seen: list[str] = []
+        name: str | None = environment.name
+        while name is not None and name not in seen:
+            seen.append(name)
+            name = by_name[name].policy.promote_from if name in by_name else None
+        if name == environment.name:
+            way = " from ".join([*seen, name])
+            errors.append((f"{environment.path}.promote_from", f"versions would go in a circle: {way}"))
+    return errors

@@ -1,0 +1,202 @@
+"""Installations of a declaration: how one application lives in one environment. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Any
+from urllib.parse import urlsplit
+
+from deployments import policy as policies
+from deployments.drivers import Site
+from deployments.drivers.caddy_config import CaddySite, ConfigInvalid
+from deployments.engine.strategies import STRATEGIES, Unfit, batches
+from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
+from deployments.fleet.fields import PATH, Fields
+from deployments.policy import Policy, PolicyError
+from health.smoke_tests import SmokeTestsInvalid, read_tests
+
+APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+FIELD = re.compile(r"(\.?[A-Za-z0-9_-]+|\[[0-9]+\])+")
+PROOFS = ("health", "link+start")
+OURS = frozenset({"balancer", "all"})
+"""Words that stand for something else where hosts of an installation are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredInstallation:
+    """One application in one environment."""
+
+    application: str
+    environment: str
+    path: str
+    hosts: tuple[str, ...]
+    root: str
+    unit: str
+    restart: str
+    port: int
+    url: str
+    health: str
+    metrics: str
+    version_field: str
+    version_proof: str
+    balancer: str
+    listen: str
+    public_url: str
+    strategy: str
+    smoke: tuple[Mapping[str, Any], ...] = ()
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    backup: str = ""
+    migrate: str = ""
+
+
+def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> DeclaredInstallation:
+    """One installation. What is wrong is reported on the fields."""
+    name = row.text("environment", most=60)
+    environment = environments.get(name)
+    if name and environment is None:
+        row.wrong("environment", f"there is no environment {name} in this file")
+    overrides = _overrides(row, environment)
+    policy = environment.policy if environment else Policy()
+    found = DeclaredInstallation(
+        application=row.text("application", pattern=APPLICATION, like="the id of a workflow", most=128),
+        environment=name,
+        path=row.path,
+        hosts=_hosts(row, environment),
+        root=row.text("root", pattern=PATH, like="an absolute path"),
+        unit=row.text("unit", "", most=200),
+        restart=row.text("restart", "", most=500),
+        port=row.number("port", 1, 65_535),
+        url=_url(row),
+        health=row.text("health", "/health", pattern=PATH, like="a path such as /health", most=200),
+        metrics=row.text("metrics", "", pattern=PATH, like="a path such as /metrics", most=200),
+        version_field=row.text("version_field", ".version", pattern=FIELD, like="a path such as .version", most=100),
+        version_proof=row.one_of("version_proof", PROOFS, PROOFS[0]),
+        balancer=row.text("balancer", "", most=60),
+        listen=row.text("listen", "", most=100),
+        public_url=_public_url(row),
+        strategy=row.one_of("strategy", tuple(STRATEGIES), str(overrides.get("strategy", policy.strategy))),
+        smoke=_smoke(row),
+        policy=overrides,
+        backup=row.text("backup", "", most=500),
+        migrate=row.text("migrate", "", most=500),
+    )
+    row.end()
+    if row.usable:
+        _together(row, found, environment)
+    return found
+
+
+def _hosts(row: Fields, environment: DeclaredEnvironment | None) -> tuple[str, ...]:
+    named = row.texts("hosts")
+    if environment is None:
+        return tuple(named or ())
+    if named is None:
+        if not environment.plain_hosts:
+            row.wrong("hosts", f"{environment.name} has no host that is neither a balancer's machine nor a bastion")
+        return environment.plain_hosts
+    known = {host.name for host in environment.hosts}
+    for one in sorted(set(named) - known):
+        row.wrong("hosts", f"there is no host {one} in {environment.name}")
+    if not named or len(set(named)) < len(named):
+        row.wrong("hosts", "must name at least one host, and each of them once")
+    # The order of the plan is the order of the environment's hosts.
+    return tuple(host.name for host in environment.hosts if host.name in named)
+
+
+def _overrides(row: Fields, environment: DeclaredEnvironment | None) -> dict[str, Any]:
+    given = row.mapping("policy")
+    inner = Fields(given, row.at("policy"), row.errors)
+    inner.end(POLICY)
+    overrides = plain(inner, {name: value for name, value in given.items() if name in POLICY})
+    before = len(row.errors)
+    try:
+        if environment is not None:
+            policies.tightened(environment.policy, overrides)
+    except PolicyError as error:
+        for name, message in error.errors:
+            inner.wrong(name, message)
+    return overrides if len(row.errors) == before else {}
+
+
+def _url(row: Fields) -> str:
+    url = row.text("url", "http://{address}:{port}")
+    try:
+        plain_fields = all(
+            name in (None, "address", "port") and not spec and conversion is None
+            for _, name, spec, conversion in Formatter().parse(url)
+        )
+        shown = urlsplit(url.format(address="192.0.2.1", port=8080) if plain_fields else "")
+        fine = shown.scheme in ("http", "https") and shown.hostname is not None and (shown.port or 1) > 0
+    except ValueError:
+        fine = False
+    if not fine:
+        row.wrong("url", "must be an address such as http://{address}:{port}; it knows {address} and {port}")
+    return url
+
+
+def _public_url(row: Fields) -> str:
+    url = row.text("public_url", "")
+    try:
+        shown = urlsplit(url)
+        fine = not url or (shown.scheme in ("http", "https") and shown.hostname and (shown.port or 1) > 0)
+    except ValueError:
+        fine = False
+    if not fine:
+        row.wrong("public_url", "must be an address such as http://lb.example.com:8080")
+    return url.rstrip("/")
+
+
+def _smoke(row: Fields) -> tuple[Mapping[str, Any], ...]:
+    if not row.given("smoke") or row.values["smoke"] == []:
+        return ()
+    try:
+        read_tests(row.values["smoke"])
+    except SmokeTestsInvalid as error:
+        for path, message in error.errors:
+            row.wrong(f"smoke{path.removeprefix('tests')}", message)
+        return ()
+    return tuple(row.values["smoke"])
+
+
+def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnvironment | None) -> None:
+    """What is wrong between fields that are each right."""
+    if bool(found.unit) == bool(found.restart):
+        row.wrong("unit", "give either a systemd unit or a restart command, and not both")
+    for one in sorted(OURS & set(found.hosts)):
+        row.wrong("hosts", f"{one} cannot be the name of a host that runs an application")
+    if found.listen and not found.balancer:
+        row.wrong("listen", "is the address on which a balancer answers: name the balancer")
+    try:
+        if found.root:
+            Site(found.root, unit=found.unit, restart=found.restart)
+    except ValueError as error:
+        row.errors.append((row.path, str(error)))
+    if environment is None:
+        return
+    if found.balancer:
+        _balanced(row, found, environment)
+    try:
+        batches(found.strategy, found.hosts or ("any",), environment.policy.options())
+    except Unfit as error:
+        row.wrong("strategy", str(error))
+
+
+def _balanced(row: Fields, found: DeclaredInstallation, environment: DeclaredEnvironment) -> None:
+    balancer = next((b for b in environment.balancers if b.name == found.balancer), None)
+    if balancer is None:
+        row.wrong("balancer", f"there is no balancer {found.balancer} in {environment.name}")
+        return
+    if not found.listen:
+        row.wrong("listen", "must be given with a balancer, such as :8080")
+        return
+    for node in balancer.nodes:
+        name, socket = f"{found.application}-{found.environment}", node.options.get("admin_socket")
+        if not (node.root and socket):
+            continue  # reported where the node stands
+        try:
+            CaddySite(name, found.listen, node.root, socket, found.health)
+        except ConfigInvalid as error:
+            row.errors.append((row.path, str(error)))
