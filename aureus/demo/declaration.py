@@ -1,12 +1,14 @@
 """The demo's fleet as a declaration for `aureus apply`."""
 
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from aureus.demo import shop
+from aureus.demo import children, shop
 from aureus.demo.machines import Machine
 from aureus.demo.scene import Scene
 
@@ -25,6 +27,20 @@ PRODUCTION = {
 }
 
 
+class NotDeclared(Exception):
+    """`aureus apply` said no; the sentence is its own."""
+
+
+def apply(file: Path, given: Mapping[str, str]) -> str:
+    """Run `aureus apply` as a person would; what it printed. `given`: the environment of `aureus up`."""
+    words = children.python("aureus.cli", "apply", str(file), "--yes")
+    known = children.environment(**given)
+    done = subprocess.run(words, env=known, cwd=os.sep, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise NotDeclared(f"aureus apply refused {file}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def write(scene: Scene, path: Path, **production: object) -> Path:
     """Write the declaration; `production` changes that environment's policy."""
     said = {
@@ -39,7 +55,7 @@ def write(scene: Scene, path: Path, **production: object) -> Path:
 
 
 def _staging(scene: Scene) -> dict[str, Any]:
-    return {"name": "staging", **STAGING, "hosts": _hosts(scene.staging)}
+    return {"name": "staging", **STAGING, "hosts": hosts(scene.staging)}
 
 
 def _production(scene: Scene, policy: Mapping[str, object]) -> dict[str, Any]:
@@ -50,11 +66,12 @@ def _production(scene: Scene, policy: Mapping[str, object]) -> dict[str, Any]:
         "root": str(scene.caddy.folder),
         "options": {"admin_socket": scene.caddy.admin_socket},
     }
-    hosts = _hosts([*scene.production, *scene.balancers])
-    return {"name": "production", **policy, "hosts": hosts, "balancers": [{"name": "front", "nodes": [node]}]}
+    everybody = hosts([*scene.production, *scene.balancers])
+    return {"name": "production", **policy, "hosts": everybody, "balancers": [{"name": "front", "nodes": [node]}]}
 
 
-def _hosts(machines: Sequence[Machine]) -> list[dict[str, Any]]:
+def hosts(machines: Sequence[Machine]) -> list[dict[str, Any]]:
+    """Machines as a declaration names them, with their pinned keys."""
     return [
         {
             "name": machine.name,

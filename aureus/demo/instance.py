@@ -1,5 +1,6 @@
 """One `aureus up` of the demo, as a person would start it, on free ports and with a folder of its own."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -50,6 +51,11 @@ class Instance:
         if process.poll() is not None:
             raise children.NotReady(f"`aureus up` ended: {self.text[-1500:]}")
 
-    def stop(self) -> int | None:
-        """End it in order; its exit code."""
-        return children.end(self.process, 90)
+    def stop(self, *, hurry: bool = False) -> int | None:
+        """End it in order; its exit code. Asked a second time it does not wait for what its workers still do."""
+        process = self.process
+        if hurry and process is not None and process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(3)
+        return children.end(process, 90)

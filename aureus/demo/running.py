@@ -11,6 +11,7 @@ from types import FrameType
 
 from aureus.demo.children import NotReady
 from aureus.demo.client import Refused
+from aureus.demo.declaration import NotDeclared
 from aureus.demo.report import Report
 from aureus.demo.scene import Scene
 from aureus.demo.story import BAD, Failed, Story
@@ -29,9 +30,6 @@ def perform(home: Path | None, *, keep: bool) -> int:
     with _interruptible():
         try:
             code = _on(Scene(folder), report, keep=keep)
-        except KeyboardInterrupt:
-            report.say("demo", "interrupted", "bad")
-            code = INTERRUPTED
         finally:
             if code == 0 and home is None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -69,22 +67,26 @@ def _interruptible() -> Iterator[None]:
 
 
 def _on(scene: Scene, report: Report, *, keep: bool) -> int:
-    story = Story(scene, report)
+    story, told = Story(scene, report), False
     try:
         report.say("demo", "starting: PostgreSQL, Valkey, web, workers, Beat, Flower, five machines, a balancer")
         scene.begin()
         kind = "OpenSSH's sshd" if scene.real_sshd else "asyncssh, since no sshd of this machine lets us in"
         report.say("machines", f"{', '.join(m.name for m in scene.machines)}: SSH by {kind}, keys pinned")
         story.tell()
+        told = True
         _sum_up(story, report)
         if keep:
             _keep(scene, report)
-    except (Failed, Refused, NotReady) as error:
+    except KeyboardInterrupt:
+        report.say("demo", "interrupted", "bad")
+        return INTERRUPTED
+    except (Failed, Refused, NotReady, NotDeclared) as error:
         report.say("demo", str(error), "bad")
         return 1
     finally:
         report.say("demo", "ending every process", "quiet")
-        scene.end()
+        scene.end(hurry=not told)
     return 1 if story.wrong else 0
 
 

@@ -84,11 +84,11 @@ class Scene:
         children.end(self.load, 40)
         return self.figures()
 
-    def end(self) -> None:
-        """End every process, who depends on others first."""
+    def end(self, *, hurry: bool = False) -> None:
+        """End every process, who depends on others first. `hurry`: nobody waits for what is still being deployed."""
         children.end(self.load, 5)
         if self.aureus is not None:
-            self.aureus.stop()
+            self.aureus.stop(hurry=hurry)
         if self.caddy is not None:
             self.caddy.stop()
         for machine in self.machines:

@@ -1,7 +1,5 @@
 """The demo's story: a good version comes through to production, a bad one is caught there and undone by itself."""
 
-import os
-import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +52,7 @@ class Story:
         assert aureus is not None
         aureus.wait()
         self.report.say("aureus up", f"ready: console at {aureus.url}/admin/")
-        apply(self.scene, aureus.given)
+        declaration.apply(declaration.write(self.scene, self.scene.folder / "fleet.yaml"), aureus.given)
         self.report.say("aureus apply", f"{len(self.scene.machines)} machines, staging and production declared")
         self.client = Client(aureus.url)
         self.client.login("admin", aureus.password)
@@ -139,14 +137,3 @@ class Story:
         if not holds:
             self.wrong.append(otherwise)
             self.report.say("demo", otherwise, "bad")
-
-
-def apply(scene: Scene, given: dict[str, str]) -> None:
-    """Declare the fleet by `aureus apply`, as a person would. Raises Failed with what it says."""
-    file = declaration.write(scene, scene.folder / "fleet.yaml")
-    words = children.python("aureus.cli", "apply", str(file), "--yes")
-    done = subprocess.run(
-        words, env=children.environment(**given), cwd=os.sep, capture_output=True, text=True, timeout=60, check=False
-    )
-    if done.returncode != 0:
-        raise Failed(f"aureus apply refused the declaration: {done.stdout}{done.stderr}")
