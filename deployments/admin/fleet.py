@@ -1,0 +1,148 @@
+"""Environments, hosts, balancers, installations and freezes in the console. Every edit raises the revision."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from deployments import policy
+from deployments.admin.shown import Configured, ReadOnly
+from deployments.edits import edited
+from deployments.models import (
+    Balancer,
+    BalancerNode,
+    Endpoint,
+    Environment,
+    Freeze,
+    Host,
+    Installation,
+)
+
+
+class EnvironmentForm(forms.ModelForm):
+    """The policy is checked as a declaration is."""
+
+    class Meta:
+        model = Environment
+        fields = ("name", "policy", "order", "lock_reason")
+
+    def clean_policy(self) -> dict[str, Any]:
+        try:
+            return policy.parse(self.cleaned_data["policy"]).as_json()
+        except policy.PolicyError as error:
+            raise forms.ValidationError([f"{path}: {message}" for path, message in error.errors]) from error
+
+
+class InstallationForm(forms.ModelForm):
+    """Overrides may tighten the environment's policy, never loosen it."""
+
+    class Meta:
+        model = Installation
+        exclude = ("revision", "held")  # noqa: DJ006 - two columns are verbs' alone, all others are an admin's
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        environment, overrides = cleaned.get("environment"), cleaned.get("policy_overrides") or {}
+        if environment is not None:
+            try:
+                policy.tightened(policy.stored(environment.policy), overrides)
+            except policy.PolicyError as error:
+                self.add_error("policy_overrides", [f"{path}: {message}" for path, message in error.errors])
+        return cleaned
+
+
+class Edited(Configured):
+    """Writes through the verb that raises revisions and records the edit."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        edited(obj, changed=form.changed_data, actor=request.actor)  # type: ignore[attr-defined]
+
+
+@admin.register(Environment)
+class EnvironmentAdmin(Edited):
+    form = EnvironmentForm
+    list_display = ("name", "promoted_from", "approvals", "revision", "lock_reason")
+
+    @display(description="Takes versions from")
+    def promoted_from(self, environment: Environment) -> str:
+        return environment.policy.get("promote_from") or "anybody who may deploy"
+
+    @display(description="Approvals")
+    def approvals(self, environment: Environment) -> int:
+        return environment.policy.get("approvals", 0)
+
+
+@admin.register(Host)
+class HostAdmin(Edited):
+    list_display = ("name", "environment", "address", "port", "user", "pinned", "zone", "state")
+    list_filter = ("environment", "state", "zone")
+    fields = (
+        "environment",
+        "name",
+        "address",
+        "port",
+        "user",
+        "fingerprint",
+        "credential",
+        "bastion",
+        "zone",
+        "state",
+        "order",
+    )
+
+    @display(description="Host key", label={True: "success", False: "danger"})
+    def pinned(self, host: Host) -> tuple[bool, str]:
+        return bool(host.fingerprint), "pinned" if host.fingerprint else "not trusted yet"
+
+
+class NodeInline(TabularInline):
+    model = BalancerNode
+    extra = 0
+    fields: ClassVar = ("host", "kind", "root", "options")
+
+
+@admin.register(Balancer)
+class BalancerAdmin(Edited):
+    list_display = ("name", "environment")
+    inlines = (NodeInline,)
+
+
+class EndpointInline(TabularInline):
+    model = Endpoint
+    extra = 0
+    fields: ClassVar = ("host", "slot", "port", "retired")
+
+
+@admin.register(Installation)
+class InstallationAdmin(Edited):
+    form = InstallationForm
+    list_display = ("application", "environment", "strategy", "balancer", "revision", "held")
+    list_filter = ("environment",)
+    inlines = (EndpointInline,)
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ReadOnly):
+    """Recorded and observed version of each host."""
+
+    list_display = ("name", "installation", "recorded", "observed", "agrees", "serving", "owed", "observed_at")
+    list_filter = ("installation__environment", "retired")
+
+    @display(description="Record and host", label={True: "success", False: "danger"})
+    def agrees(self, endpoint: Endpoint) -> tuple[bool, str]:
+        same = endpoint.recorded == endpoint.observed and not endpoint.owed
+        return same, "agree" if same else ("owed" if endpoint.owed else "differ")
+
+
+@admin.register(Freeze)
+class FreezeAdmin(Edited):
+    list_display = ("environment", "starts", "ends", "reason", "by")
+    fields = ("environment", "starts", "ends", "reason")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_admin(request)

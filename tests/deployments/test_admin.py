@@ -1,0 +1,129 @@
+"""The console as a release manager uses it."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from aureus.accounts.models import Grant
+from deployments import lifecycle
+from deployments.models import Environment, Incident
+from tests.deployments.conftest import ALICE
+
+
+def person(name: str, *roles: str) -> Client:
+    user = User.objects.create_user(name, password="a-long-enough-word", is_staff=True)
+    for role in roles:
+        Grant.objects.create(user=user, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def deployed(fleet):
+    fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    return fleet.deployed("1.1.0")
+
+
+def page(client: Client, name: str, *args: object) -> str:
+    answer = client.get(reverse(f"admin:{name}", args=args))
+    assert answer.status_code == 200, answer
+    return answer.content.decode()
+
+
+LISTS = [
+    "deployments_deployment",
+    "deployments_environment",
+    "deployments_host",
+    "deployments_balancer",
+    "deployments_installation",
+    "deployments_endpoint",
+    "deployments_freeze",
+    "deployments_incident",
+    "releases_application",
+    "releases_version",
+    "health_window",
+    "health_smokerun",
+    "journal_event",
+]
+
+
+def test_every_list_opens_for_everybody_of_the_staff(deployed):
+    carol = person("carol", "viewer")
+    for name in LISTS:
+        assert "Select" in page(carol, f"{name}_changelist"), name
+
+
+def test_a_deployments_page_says_where_it_is_and_why_with_every_step_and_host(deployed):
+    text = page(person("carol", "viewer"), "deployments_deployment_change", deployed.pk)
+    for words in ("1.1.0", "staging-2", "on to", "batch 1 of 3: drained", "step.passed", "Monitoring window"):
+        assert words in text, words
+    assert "Roll back" not in text
+
+
+def test_a_release_manager_rolls_back_with_a_reason_and_sees_the_rollback(fleet, deployed):
+    client = person("dora", "release_manager")
+    assert "Roll back" in page(client, "deployments_deployment_change", deployed.pk)
+    say = reverse("admin:deployments_deployment_say", args=[deployed.pk, "rollback"])
+    assert client.get(say).status_code == 200
+    assert b"This field is required" in client.post(say, {"reason": ""}).content
+    answer = client.post(say, {"reason": "customers complain"})
+    rollback = deployed.rollbacks.get()
+    assert answer.url == reverse("admin:deployments_deployment_change", args=[rollback.pk])
+    assert (rollback.requested_by, rollback.because) == ("dora", "customers complain")
+
+
+def test_a_viewer_who_posts_a_verb_is_refused_and_nothing_happens(deployed):
+    client = person("carol", "viewer")
+    say = reverse("admin:deployments_deployment_say", args=[deployed.pk, "rollback"])
+    answer = client.post(say, {"reason": "I want to"}, follow=True)
+    assert "You may not roll back" in answer.content.decode()
+    assert not deployed.rollbacks.exists()
+
+
+def test_an_approver_approves_but_not_the_one_who_asked(fleet):
+    fleet.environment("staging", approvals=1)
+    deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
+    say = reverse("admin:deployments_deployment_say", args=[deployment.pk, "approve"])
+    own = person("alice", "approver").post(say, {"reason": ""}, follow=True)
+    assert "somebody else has to approve" in own.content.decode()
+    person("erin", "approver").post(say, {"reason": "looks good"})
+    assert deployment.approvals.get().by == "erin"
+
+
+def test_a_refusal_is_shown_as_the_sentence_it_is(fleet):
+    fleet.environment("staging")
+    only = fleet.deployed("1.0.0")
+    say = reverse("admin:deployments_deployment_say", args=[only.pk, "rollback"])
+    answer = person("dora", "release_manager").post(say, {"reason": "bad"}, follow=True)
+    assert "There is no way back" in answer.content.decode() or "there is no way back" in answer.content.decode()
+
+
+def test_an_edit_of_a_policy_is_checked_and_raises_the_revision(fleet):
+    here = fleet.environment("staging").environment
+    client = person("frank", "admin")
+    change = reverse("admin:deployments_environment_change", args=[here.pk])
+    wrong = client.post(change, {"name": "staging", "order": 0, "lock_reason": "", "policy": '{"approvals": 99}'})
+    assert "must be written in the declaration" in wrong.content.decode()
+    right = '{"approvals": 2, "promote_from": null, "gates": "basic"}'
+    client.post(change, {"name": "staging", "order": 0, "lock_reason": "", "policy": right})
+    here.refresh_from_db()
+    assert (here.policy["approvals"], here.revision) == (2, 2)
+
+
+def test_who_is_no_admin_edits_nothing(fleet):
+    here = fleet.environment("staging").environment
+    change = reverse("admin:deployments_environment_change", args=[here.pk])
+    answer = person("dora", "release_manager").post(change, {"name": "mine", "policy": "{}", "order": 0})
+    assert answer.status_code == 403
+    assert Environment.objects.get().name == "staging"
+
+
+def test_an_incident_is_resolved_by_somebody(deployed):
+    incident = Incident.objects.create(deployment=deployed, severity="critical", text="look at it")
+    where = reverse("admin:deployments_incident_changelist")
+    person("dora", "release_manager").post(where, {"action": "resolve", "_selected_action": [incident.pk]})
+    incident.refresh_from_db()
+    assert incident.resolved_by == "dora"
