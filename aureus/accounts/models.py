@@ -62,7 +62,9 @@ class Grant(models.Model):
                 condition=models.Q(user=None, key__isnull=False) | models.Q(user__isnull=False, key=None),
                 name="a_grant_is_to_one",
             ),
-            models.UniqueConstraint(fields=["user", "key", "role", "environment"], name="one_grant_each"),
+            models.UniqueConstraint(
+                fields=["user", "key", "role", "environment"], name="one_grant_each", nulls_distinct=False
+            ),
         ]
 
     def __str__(self) -> str:
@@ -81,3 +83,19 @@ class Replay(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["actor", "key"], name="one_answer_per_key")]
+        indexes = [models.Index(fields=["at"], name="replay_age")]
+
+
+class LoginTry(models.Model):
+    """One try to log in that has not succeeded (yet); it counts for its name and its network."""
+
+    name = models.CharField(max_length=150)
+    network = models.CharField(max_length=60)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["name", "at"], name="login_try_by_name"),
+            models.Index(fields=["network", "at"], name="login_try_by_network"),
+            models.Index(fields=["at"], name="login_try_age"),
+        ]
