@@ -56,12 +56,17 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "aureus.api.request_ids.RequestIds",
+    "aureus.api.metering.Metering",
+    "aureus.api.cors.Cors",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "aureus.api.limits.BodyLimits",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "aureus.console.ConsoleActor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -106,8 +111,30 @@ WHITENOISE_AUTOREFRESH = False
 WHITENOISE_MAX_AGE = 3600
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = AUREUS.MAX_REQUEST_SIZE
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
-SPECTACULAR_SETTINGS = {"TITLE": "Aureus", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
+# The browsable API is off, cookies count for nothing here, and what the permission table does not allow is refused.
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["aureus.api.auth.Bearer"],
+    "DEFAULT_PERMISSION_CLASSES": ["aureus.api.places.ByTable"],
+    "DEFAULT_PARSER_CLASSES": ["aureus.api.parsing.StrictJSON"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "aureus.api.pages.Keyset",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "aureus.api.problems.answer",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Aureus",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["aureus.api.places.ByTable"],
+    "SCHEMA_PATH_PREFIX": "/api",
+    "PREPROCESSING_HOOKS": [],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "aureus.api.schema.finish"],
+    "COMPONENT_SPLIT_REQUEST": False,
+}
 UNFOLD = {"SITE_TITLE": "Aureus", "SITE_HEADER": "Aureus", "SITE_SYMBOL": "deployed_code"}
 PROMETHEUS_EXPORT_MIGRATIONS = False
 

@@ -49,10 +49,16 @@ def _create_admin() -> str | None:
     """The new password; None if there is a user already or the password was given."""
     from django.contrib.auth import get_user_model
 
+    from aureus.accounts.models import Grant
+    from aureus.journal.actor import Role
+
     users = get_user_model().objects
     if users.exists():
         return None
     given = settings.AUREUS.ADMIN_PASSWORD
     password = given or secrets.token_urlsafe(12)
-    users.create_superuser("admin", password=password)
+    admin = users.create_superuser("admin", password=password)
+    # A superuser may configure and look. That the first user can also ship is written down, and can be taken away;
+    # approving is not among it, since nobody approves what he asked for himself.
+    Grant.objects.bulk_create(Grant(user=admin, role=role) for role in (Role.ADMIN, Role.RELEASE_MANAGER, Role.CI))
     return None if given else password

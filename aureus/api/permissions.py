@@ -1,0 +1,94 @@
+"""The one permission table: which roles may do what, and in which environment they must hold them. Deny by default.
+
+The matrix in docs/reference/permissions.md and the tests are made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from aureus.journal.actor import Role
+
+
+class Where(Enum):
+    """The environment in which a role must be held."""
+
+    ANYWHERE = "any environment"
+    OF_DEPLOYMENT = "the deployment's environment"
+    OF_BODY_DEPLOYMENT = "the environment of the deployment named in the body"
+    NAMED = "the environment named in the address"
+    BODY = "the environment named in the body"
+    TARGET = "the target environment"
+    WHERE_USED = "every environment where the version was deployed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One method of one route. No roles: it is public."""
+
+    route: str
+    method: str
+    roles: frozenset[Role]
+    where: Where = Where.ANYWHERE
+    note: str = ""
+
+    @property
+    def public(self) -> bool:
+        return not self.roles
+
+
+ANYONE = frozenset(Role)
+SHIPS = frozenset({Role.CI, Role.RELEASE_MANAGER})
+RUNS = frozenset({Role.RELEASE_MANAGER})
+JUDGES = frozenset({Role.APPROVER})
+STOPS = RUNS | JUDGES
+NOBODY: frozenset[Role] = frozenset()
+
+TABLE: tuple[Cell, ...] = (
+    Cell("login", "POST", NOBODY, note="five wrong tries per 15 minutes for a name and for an address"),
+    Cell("schema", "GET", NOBODY),
+    Cell("versions", "GET", ANYONE),
+    Cell("versions", "POST", SHIPS),
+    Cell("version", "GET", ANYONE),
+    Cell("version-artifact", "PUT", SHIPS),
+    Cell("version-evidence", "GET", ANYONE),
+    Cell("version-evidence", "POST", SHIPS),
+    Cell("version-withdraw", "POST", RUNS, Where.WHERE_USED),
+    Cell("deployments", "GET", ANYONE, note="shows the environments in which one holds a role"),
+    Cell("deployments", "POST", SHIPS, Where.BODY),
+    Cell("deployment-rollback-by-body", "POST", SHIPS, Where.OF_BODY_DEPLOYMENT),
+    Cell("deployment", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-smoke-tests", "POST", SHIPS, Where.OF_DEPLOYMENT),
+    Cell("deployment-smoke-tests", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-smoke-run", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-promote", "POST", SHIPS, Where.TARGET, "and any role in the deployment's own environment"),
+    Cell("deployment-rollback", "POST", SHIPS, Where.OF_DEPLOYMENT),
+    Cell("deployment-approve", "POST", JUDGES, Where.OF_DEPLOYMENT, "people only, and never who asked for it"),
+    Cell("deployment-reject", "POST", JUDGES, Where.OF_DEPLOYMENT, "people only, and never who asked for it"),
+    Cell("deployment-pause", "POST", RUNS, Where.OF_DEPLOYMENT),
+    Cell("deployment-resume", "POST", RUNS, Where.OF_DEPLOYMENT),
+    Cell("deployment-abort", "POST", STOPS, Where.OF_DEPLOYMENT),
+    Cell("deployment-abandon", "POST", RUNS, Where.OF_DEPLOYMENT),
+    Cell("deployment-retry", "POST", RUNS, Where.OF_DEPLOYMENT),
+    Cell("deployment-events", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-steps", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-samples", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-logs", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-gate-checks", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-can-promote", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-explain", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("environments", "GET", ANYONE, note="shows the environments in which one holds a role"),
+    Cell("environment", "GET", ANYONE, Where.NAMED),
+    Cell("environment-hosts", "GET", ANYONE, Where.NAMED),
+    Cell("health", "GET", NOBODY, note="not below /api"),
+    Cell("ready", "GET", NOBODY, note="not below /api"),
+    Cell("live", "GET", NOBODY, note="not below /api"),
+    Cell("metrics", "GET", NOBODY, note="not below /api; off with ENABLE_METRICS=false"),
+)
+BY_ROUTE: dict[tuple[str, str], Cell] = {(cell.route, cell.method): cell for cell in TABLE}
+
+
+def cell_of(route: str, method: str) -> Cell | None:
+    """The cell of a request; None where nothing is allowed."""
+    return BY_ROUTE.get((route, "GET" if method == "HEAD" else method))

@@ -1,0 +1,69 @@
+"""What requests about deployments may say."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from deployments.lifecycle import Wish
+from releases.asking import Body, Free, FreeObject, Line, Words
+
+
+class Strategy(Line):
+    """The name of a strategy; whether there is one is for the verb to say."""
+
+    def __init__(self) -> None:
+        super().__init__(max_length=30, required=False, allow_null=True, default=None)
+
+
+class Label(Line):
+    """A name that is kept and echoed and grants nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            max_length=200, required=False, allow_blank=True, default="", help_text="A label, kept and echoed."
+        )
+
+
+class DeployBody(Body):
+    versionId = serializers.UUIDField()
+    environment = Line(max_length=60)
+    deployedBy = Label()
+    strategy = Strategy()
+    metadata = FreeObject(required=False, default=dict)
+
+
+class PromoteBody(Body):
+    promotedBy = Label()
+    targetEnvironment = Line(max_length=60, required=False, default="production")
+    strategy = Strategy()
+    metadata = FreeObject(required=False, default=dict)
+
+
+class RollbackBody(Body):
+    reason = Words()
+    targetVersion = Line(max_length=128, required=False, allow_null=True, default=None)
+
+
+class RollbackByBody(RollbackBody):
+    deploymentId = serializers.UUIDField()
+
+
+class SmokeBody(Body):
+    tests = Free(help_text="[{name, workflowId, expectedOutcome?} or {name, endpoint, expectedStatus?}]")
+
+
+class CommentBody(Body):
+    comment = Words(required=False, allow_blank=True, default="")
+
+
+class ReasonBody(Body):
+    reason = Words(help_text="Why.")
+
+
+class MaybeReasonBody(Body):
+    reason = Words(required=False, allow_blank=True, default="")
+
+
+def wish_of(asked: dict, label: str) -> Wish:
+    """What a request says beside what and where."""
+    return Wish(strategy=asked["strategy"], label=asked[label], metadata=asked["metadata"])

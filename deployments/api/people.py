@@ -1,0 +1,62 @@
+"""What people say to a deployment: one view per verb, each a line around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deployments import lifecycle
+from deployments.api.bodies import CommentBody, MaybeReasonBody, ReasonBody
+from deployments.api.deployments import TAGS, shown
+from deployments.api.shapes import WholeDeploymentShape
+from deployments.models import Deployment
+from releases.asking import Body, actor_of
+
+
+class Spoken(APIView):
+    """A verb with a body that says why."""
+
+    body: ClassVar[type[Body]]
+    verb: ClassVar[Callable[..., Deployment]]
+    status = 200
+
+    def post(self, request: Request, deployment_id: UUID) -> Response:
+        deployment = type(self).verb(deployment_id, actor=actor_of(request), **self.body.read(request))
+        # Only a retry answers with another deployment than the one that was spoken to.
+        return Response(shown(deployment), status=200 if deployment.pk == deployment_id else 201)
+
+
+def spoken(name: str, verb: Callable[..., Deployment], asked: type[Body], summary: str) -> type[Spoken]:
+    """The view of a verb."""
+    members: dict[str, Any] = {"verb": staticmethod(verb), "body": asked, "__doc__": "", "__module__": __name__}
+    view = type(name.capitalize(), (Spoken,), {**members, "post": _post(name, asked, summary)})
+    return view
+
+
+def _post(name: str, asked: type[Body], summary: str) -> Callable[..., Response]:
+    def post(self: Spoken, request: Request, deployment_id: UUID) -> Response:
+        return Spoken.post(self, request, deployment_id)
+
+    described = extend_schema(
+        operation_id=f"deployments_{name}",
+        summary=summary,
+        tags=TAGS,
+        request=asked,
+        responses=WholeDeploymentShape if name != "retry" else {200: WholeDeploymentShape, 201: WholeDeploymentShape},
+    )
+    return described(post)
+
+
+Approve = spoken("approve", lifecycle.approve, CommentBody, "Say yes to the plan as it is now")
+Reject = spoken("reject", lifecycle.reject, CommentBody, "Say no: it ends")
+Pause = spoken("pause", lifecycle.pause, MaybeReasonBody, "Let no new step start")
+Resume = spoken("resume", lifecycle.resume, MaybeReasonBody, "Go on")
+Abort = spoken("abort", lifecycle.abort, ReasonBody, "Stop; what was changed goes back")
+Abandon = spoken("abandon", lifecycle.abandon, ReasonBody, "End it now; what it left unproven is owed")
+Retry = spoken("retry", lifecycle.retry, MaybeReasonBody, "Run what is held again, or try anew what failed")

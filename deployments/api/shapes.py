@@ -1,0 +1,229 @@
+"""How deployments, and what belongs to them, look in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from aureus.journal.models import Event
+from deployments.api.figures import HealthShape, WindowShape, health_of, window_of
+from deployments.explain import next_of
+from deployments.models import Deployment, Step
+
+
+class Shape(serializers.Serializer):
+    """`optional` names the fields that are left out where they have no value."""
+
+    optional: tuple[str, ...] = ()
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        shown = super().to_representation(instance)
+        return {name: value for name, value in shown.items() if name not in self.optional or value not in (None, "")}
+
+
+class StepShape(Shape):
+    id = serializers.IntegerField()
+    kind = serializers.CharField()
+    host = serializers.SerializerMethodField(help_text="Null: not on one host.")
+    status = serializers.CharField()
+    held = serializers.BooleanField(help_text="Waits for a person.")
+    reason = serializers.CharField(help_text="What was seen.")
+    rule = serializers.CharField(help_text="By which rule.")
+    next = serializers.SerializerMethodField(help_text="What happens next.")
+    attempts = serializers.IntegerField()
+    failures = serializers.IntegerField()
+    startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
+    endedAt = serializers.DateTimeField(source="ended_at", allow_null=True)
+
+    def get_host(self, step: Step) -> str | None:
+        return step.target or None
+
+    def get_next(self, step: Step) -> str:
+        return next_of(step)
+
+
+class StepOfStageShape(StepShape):
+    stage = serializers.CharField(source="stage.name")
+    position = serializers.IntegerField(source="stage.position")
+
+
+class StageShape(Shape):
+    position = serializers.IntegerField()
+    name = serializers.CharField()
+    minServing = serializers.IntegerField(source="min_serving")
+    maxFailures = serializers.IntegerField(source="max_failures")
+    onFailure = serializers.CharField(source="on_failure")
+    steps = StepShape(many=True, source="shown_steps")
+
+
+class PlanShape(Shape):
+    hash = serializers.CharField()
+    intent = serializers.JSONField(help_text="What people approve.")
+    stages = StageShape(many=True)
+
+
+class TargetShape(Shape):
+    host = serializers.CharField(source="name")
+    state = serializers.CharField()
+    to = serializers.CharField(source="to_content")
+    back = serializers.CharField(source="back_content")
+    serving = serializers.BooleanField()
+    observed = serializers.CharField()
+    observedAt = serializers.DateTimeField(source="observed_at", allow_null=True)
+    why = serializers.CharField()
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        # `from` is a word of Python's grammar.
+        return {**super().get_fields(), "from": serializers.CharField(source="from_content")}
+
+
+class RollbackShape(Shape):
+    id = serializers.UUIDField()
+    status = serializers.CharField()
+
+
+class DeploymentShape(Shape):
+    """A deployment in a list."""
+
+    optional = ("outcome", "reverts", "rollback", "window", "retryOf", "promotedBy", "pausedBy")
+
+    id = serializers.UUIDField()
+    versionId = serializers.UUIDField(source="version_id")
+    version = serializers.CharField(source="version.number")
+    workflowId = serializers.CharField(source="version.application.key")
+    environment = serializers.CharField(source="installation.environment.name")
+    status = serializers.CharField()
+    outcome = serializers.CharField(required=False)
+    reason = serializers.CharField()
+    strategy = serializers.CharField()
+    createdAt = serializers.DateTimeField(source="created_at")
+    startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
+    deployedAt = serializers.DateTimeField(source="deployed_at", allow_null=True)
+    endedAt = serializers.DateTimeField(source="ended_at", allow_null=True)
+    deployedBy = serializers.SerializerMethodField()
+    promotedBy = serializers.SerializerMethodField()
+    requestedBy = serializers.CharField(source="requested_by", help_text="Whose token it was.")
+    sourceDeploymentId = serializers.UUIDField(source="source_id", allow_null=True)
+    reverts = serializers.UUIDField(source="reverts_id", required=False)
+    retryOf = serializers.UUIDField(source="retry_of_id", required=False)
+    rollback = RollbackShape(source="newest_rollback", required=False)
+    pausedBy = serializers.CharField(source="paused_by", required=False)
+    health = serializers.SerializerMethodField()
+    window = serializers.SerializerMethodField()
+    metadata = serializers.JSONField()
+
+    def get_deployedBy(self, deployment: Deployment) -> str:
+        return deployment.label or deployment.requested_by
+
+    def get_promotedBy(self, deployment: Deployment) -> str | None:
+        return (deployment.label or deployment.requested_by) if deployment.source_id else None
+
+    def get_health(self, deployment: Deployment) -> HealthShape:
+        return health_of(deployment.newest_window)  # type: ignore[attr-defined]
+
+    def get_window(self, deployment: Deployment) -> WindowShape | None:
+        return window_of(deployment.newest_window)  # type: ignore[attr-defined]
+
+
+class WholeDeploymentShape(DeploymentShape):
+    """One deployment, with its plan and its hosts."""
+
+    plan = serializers.SerializerMethodField()
+    targets = TargetShape(many=True)
+
+    def get_plan(self, deployment: Deployment) -> PlanShape:
+        steps: dict[int, list[Step]] = {}
+        stages = {stage.pk: stage for stage in deployment.stages.all()}
+        for step in deployment.steps.all():
+            step.stage = stages[step.stage_id]
+            steps.setdefault(step.stage_id, []).append(step)
+        for stage in stages.values():
+            stage.shown_steps = steps.get(stage.pk, [])  # type: ignore[attr-defined]
+        plan = {"hash": deployment.plan_hash, "intent": deployment.intent, "stages": list(stages.values())}
+        return PlanShape(plan).data  # type: ignore[return-value]
+
+
+class EventShape(Shape):
+    seq = serializers.IntegerField()
+    kind = serializers.CharField()
+    actor = serializers.CharField()
+    at = serializers.DateTimeField()
+    about = serializers.SerializerMethodField()
+
+    def get_about(self, event: Event) -> dict[str, Any]:
+        return event.data
+
+
+class SampleShape(Shape):
+    id = serializers.IntegerField()
+    windowId = serializers.IntegerField(source="window_id")
+    host = serializers.CharField(source="endpoint")
+    content = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # a declared field is no attribute
+    kind = serializers.CharField()
+    at = serializers.DateTimeField()
+    seconds = serializers.FloatField(allow_null=True)
+    requests = serializers.IntegerField()
+    errors = serializers.IntegerField()  # type: ignore[assignment]
+    healthy = serializers.BooleanField(allow_null=True)
+    why = serializers.CharField()
+
+
+class LogShape(Shape):
+    stepId = serializers.IntegerField(source="id")
+    kind = serializers.CharField()
+    host = serializers.CharField(source="target")
+    status = serializers.CharField()
+    reason = serializers.CharField()
+    at = serializers.DateTimeField(source="ended_at", allow_null=True)
+    output = serializers.JSONField(help_text="What the step found: service state, last log lines, port owner, …")
+
+
+class GateShape(Shape):
+    name = serializers.CharField()
+    passed = serializers.BooleanField()
+    reason = serializers.CharField()
+    evidence = serializers.JSONField()
+
+
+class CanPromoteShape(Shape):
+    canPromote = serializers.BooleanField()
+    targetEnvironment = serializers.CharField()
+    reasons = serializers.ListField(child=serializers.CharField())
+
+
+class ExplanationShape(Shape):
+    sentence = serializers.CharField()
+    next = serializers.CharField()
+    status = serializers.CharField()
+    evidence = serializers.JSONField()
+    seq = serializers.IntegerField(help_text="The newest event it was read from; poll with ?after=.")
+
+
+class TestResultShape(Shape):
+    optional = ("error",)
+
+    name = serializers.CharField()
+    status = serializers.CharField()
+    duration = serializers.IntegerField(help_text="Milliseconds.")
+    error = serializers.CharField(required=False)
+    hosts = serializers.JSONField(required=False)
+
+
+class SmokeRunShape(Shape):
+    id = serializers.UUIDField()
+    deploymentId = serializers.UUIDField()
+    testResults = TestResultShape(many=True)
+    overallStatus = serializers.ChoiceField(["running", "passed", "failed"])
+    passedTests = serializers.IntegerField()
+    failedTests = serializers.IntegerField()
+    totalTests = serializers.IntegerField()
+    url = serializers.CharField()
+
+
+class DryRunShape(Shape):
+    planHash = serializers.CharField()
+    intent = serializers.JSONField()
+    stages = serializers.JSONField()
+    targets = serializers.JSONField()

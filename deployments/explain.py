@@ -1,0 +1,217 @@
+"""Why a deployment is where it is, in one sentence, with what the sentence was read from; and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from deployments.engine.facts import OnFailure
+from deployments.engine.status import Status, StepStatus, TargetState
+from deployments.models import Deployment, Stage, Step, Target
+from deployments.snapshot import policy_of
+from health.models import Window
+
+AFTER_FAILURE = {
+    OnFailure.ROLL_BACK: "the deployment stops, and every host it changed goes back",
+    OnFailure.GO_ON: "the others go on without this host",
+    OnFailure.HOLD: "it is held until a person decides",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One sentence, what happens next, and the rows behind both."""
+
+    sentence: str
+    next: str
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+
+
+def explain(deployment: Deployment) -> Explanation:
+    """The whole explanation of a deployment as it is recorded now."""
+    steps = list(deployment.steps.select_related("stage"))
+    targets = list(deployment.targets.all())
+    windows = list(Window.objects.filter(subject=deployment.id))
+    window = windows[0] if windows else None
+    evidence = [
+        *_of_approvals(deployment),
+        *(_of_step(step) for step in steps if _tells(step)),
+        *(_of_target(target) for target in targets if target.state == TargetState.OWED),
+        *(_of_window(one) for one in windows),
+    ]
+    return Explanation(_sentence(deployment, steps, targets, window), _next(deployment, steps, window), evidence)
+
+
+def _sentence(d: Deployment, steps: Sequence[Step], targets: Sequence[Target], window: Window | None) -> str:
+    what = f"{d.version.number} to {d.installation.environment}"
+    if d.is_rollback:
+        what = f"The rollback of {d.installation.environment} to {d.version.number}"
+    match Status(d.status):
+        case Status.PENDING:
+            said = d.reason or "nobody has looked at it yet"
+            return f"{what} has not started: {said}."
+        case Status.AWAITING_APPROVAL:
+            return f"{what} has not started: {d.reason or 'it waits for approval'}."
+        case Status.IN_PROGRESS:
+            return _under_way(d, what, steps)
+        case Status.DEPLOYED:
+            owed = [t.name for t in targets if t.state == TargetState.OWED]
+            without = f"; owed: {', '.join(owed)}" if owed else ""
+            hosts = sum(t.claimed_at is not None for t in targets) - len(owed)
+            return f"{what} was deployed on {hosts} host{'s' * (hosts != 1)} at {_time(d.deployed_at)}{without}."
+        case Status.ROLLED_BACK:
+            return f"{what} was deployed and then {d.reason}."
+        case Status.FAILED:
+            return f"{what} failed ({d.outcome}): {d.reason}."
+    raise AssertionError(d.status)
+
+
+def _under_way(d: Deployment, what: str, steps: Sequence[Step]) -> str:
+    if d.abort_reason:
+        return f"{what} is being stopped: {d.abort_reason}."
+    if d.paused_by:
+        why = f": {d.pause_reason}" if d.pause_reason else ""
+        return f"{what} is paused by {d.paused_by}{why}."
+    step = _speaking(steps)
+    if step is None:
+        return f"{what} is under way: every step has passed."
+    where = f" on {step.target}" if step.target else ""
+    said = f": {step.reason}" if step.reason else ""
+    return f"{what} is at “{step.stage.name}”{where}{said}."
+
+
+def _speaking(steps: Sequence[Step]) -> Step | None:
+    """The step that says most about now: held, failing, running, else the first that is left."""
+    left = [s for s in steps if s.status in (StepStatus.PENDING, StepStatus.RUNNING)]
+    first = [s for s in left if s.stage.position == min(x.stage.position for x in left)]
+    ranked = sorted(first, key=lambda s: (not s.held, not s.failures, s.status != StepStatus.RUNNING, not s.reason))
+    return ranked[0] if ranked else None
+
+
+def _next(d: Deployment, steps: Sequence[Step], window: Window | None) -> str:
+    match Status(d.status):
+        case Status.PENDING | Status.AWAITING_APPROVAL:
+            return _before_start(d)
+        case Status.IN_PROGRESS:
+            if d.abort_reason:
+                return "what runs on hosts is ended, then what was changed goes back"
+            if d.paused_by:
+                return "nothing new starts until somebody resumes it"
+            step = _speaking(steps)
+            return next_of(step) if step else "it ends as deployed"
+        case Status.DEPLOYED:
+            return _while_watched(d, window)
+        case Status.FAILED:
+            rollback = d.rollbacks.order_by("-created_at").first()
+            if rollback is not None:
+                return f"its rollback {rollback.id} is {_words(rollback.status)}"
+            return "nothing: retry it, or deploy a mended version"
+    return "nothing: it has been undone"
+
+
+def _before_start(d: Deployment) -> str:
+    if d.status == Status.AWAITING_APPROVAL:
+        needed = policy_of(d.installation).approvals
+        said = d.approvals.filter(plan_hash=d.plan_hash, yes=True).count()
+        return f"{needed - said} more of {needed} approvals, by others than {d.requested_by}, and it starts"
+    return f"looked at again at {_time(d.wake_at)}" if d.wake_at else "it starts when what it waits for has ended"
+
+
+def _while_watched(d: Deployment, window: Window | None) -> str:
+    if window is None or window.kind != Window.Kind.AFTER:
+        return "nothing: nothing is watched"
+    if window.closed_at is None:
+        then = "a failure undoes it by itself" if window.armed else "a failure only calls people"
+        held = f" (held since {_time(window.held_since)}: {window.cause})" if window.held_since else ""
+        return f"watched until {_time(window.closes_at)}{held}; {then}"
+    return f"nothing: its monitoring window ended as {window.verdict}"
+
+
+def next_of(step: Step) -> str:
+    """What happens next with one step."""
+    status = StepStatus(step.status)
+    if status is StepStatus.PASSED or status is StepStatus.SKIPPED:
+        return ""
+    if status is StepStatus.FAILED:
+        return AFTER_FAILURE[OnFailure(step.stage.on_failure)] if not _borne(step) else "the others go on without it"
+    if step.held:
+        return "nothing until a person retries, resumes or aborts"
+    if status is StepStatus.RUNNING:
+        return f"it has to be done by {_time(step.deadline_at)}"
+    if not step.attempts:
+        return "starts after the steps before it"
+    left = max(step.stage.retries - step.failures + 1, 0)
+    if step.failures:
+        return f"tried again at {_time(step.not_before)}; {_tries(left)}, then {_after(step.stage)}"
+    return f"looked at again until {_time(step.deadline_at)}, then {_after(step.stage)}"
+
+
+def _borne(step: Step) -> bool:
+    return bool(step.target) and step.stage.max_failures > 0
+
+
+def _after(stage: Stage) -> str:
+    return AFTER_FAILURE[OnFailure(stage.on_failure)]
+
+
+def _tries(left: int) -> str:
+    return f"{left} {'tries' if left != 1 else 'try'} left" if left else "no try left"
+
+
+def _tells(step: Step) -> bool:
+    return step.status in (StepStatus.FAILED, StepStatus.RUNNING) or bool(step.failures) or step.held
+
+
+def _of_step(step: Step) -> dict[str, Any]:
+    return {
+        "kind": "step",
+        "id": step.pk,
+        "step": step.kind,
+        "stage": step.stage.name,
+        "host": step.target or None,
+        "status": step.status,
+        "seen": step.reason,
+        "rule": step.rule,
+        "at": step.ended_at or step.started_at,
+        "next": next_of(step),
+    }
+
+
+def _of_target(target: Target) -> dict[str, Any]:
+    return {"kind": "target", "host": target.name, "status": target.state, "seen": target.why, "at": target.observed_at}
+
+
+def _of_window(window: Window) -> dict[str, Any]:
+    return {
+        "kind": "window",
+        "id": window.pk,
+        "window": window.kind,
+        "status": window.verdict or ("held" if window.held_since else "open"),
+        "cause": window.cause,
+        "seen": window.record.get("sentence", ""),
+        "rule": window.record.get("rule", ""),
+        "figures": window.record.get("figures"),
+        "at": window.record.get("at"),
+    }
+
+
+def _of_approvals(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    for voice in deployment.approvals.all():
+        yield {
+            "kind": "approval",
+            "by": voice.by,
+            "status": "approved" if voice.yes else "rejected",
+            "seen": voice.comment,
+            "counts": voice.plan_hash == deployment.plan_hash,
+            "at": voice.at,
+        }
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "an open time"
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")

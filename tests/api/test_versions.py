@@ -1,0 +1,156 @@
+"""Versions over HTTP."""
+
+import hashlib
+import io
+import tarfile
+
+import pytest
+
+from deployments import lifecycle
+from releases.models import Version
+from tests.api.conftest import MISSING, person
+from tests.deployments.conftest import ALICE, SPEC
+
+HERE = "/api/deployments/versions"
+GOOD = {
+    "workflowSpec": SPEC,
+    "version": "v1.0.0",
+    "createdBy": "developer@example.com",
+    "metadata": {"gitCommit": "abc"},
+}
+
+
+def archive(name: str = "app.py", text: bytes = b"print()") -> tuple[bytes, str]:
+    """A .tar.gz and its sha256."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    return out.getvalue(), hashlib.sha256(out.getvalue()).hexdigest()
+
+
+@pytest.fixture
+def store(tmp_path, settings):
+    settings.AUREUS._values["ARTIFACT_DIR"], before = str(tmp_path), settings.AUREUS.ARTIFACT_DIR
+    yield tmp_path
+    settings.AUREUS._values["ARTIFACT_DIR"] = before
+
+
+def test_a_version_is_registered_as_the_guide_shows_it(api):
+    answer = api.post(HERE, GOOD, as_="cid")
+    told = answer.json()
+    assert answer.status_code == 201
+    assert told["version"] == "1.0.0"
+    assert told["workflowId"] == "shop"
+    assert told["createdBy"] == "developer@example.com"
+    assert told["registeredBy"] == "cid"
+    assert told["status"] == "registered"
+    assert told["createdAt"].endswith("Z")
+    assert told["workflowSpec"] == SPEC
+
+
+def test_the_same_content_again_is_the_same_version_and_other_content_is_refused(api):
+    first = api.post(HERE, GOOD, as_="cid").json()
+    again = api.post(HERE, {**GOOD, "metadata": {"other": 1}}, as_="rita")
+    assert (again.status_code, again.json()["id"]) == (200, first["id"])
+    other = api.post(HERE, {**GOOD, "workflowSpec": {**SPEC, "name": "Other"}}, as_="cid")
+    assert other.status_code == 409
+    assert other.json()["id"] == first["id"]
+    assert other.json()["type"] == "urn:aureus:problem:version_taken"
+
+
+def test_a_spec_that_cannot_run_is_refused_with_its_places(api):
+    spec = {"id": "shop", "name": "Shop", "tasks": [{"id": "a", "tool": "http", "dependsOn": ["b"]}]}
+    told = api.post(HERE, {**GOOD, "workflowSpec": spec}, as_="cid").json()
+    assert told["errors"] == [
+        {"path": "workflowSpec.tasks[0].dependsOn", "message": "names the task 'b', which does not exist"}
+    ]
+
+
+def test_versions_are_listed_by_application_without_their_specs(api):
+    api.post(HERE, GOOD, as_="cid")
+    api.post(HERE, {**GOOD, "workflowSpec": {**SPEC, "id": "other"}}, as_="cid")
+    assert [v["workflowId"] for v in api.get(f"{HERE}?workflowId=shop", as_="vera").json()] == ["shop"]
+    both = api.get(HERE, as_="vera").json()
+    assert [v["workflowId"] for v in both] == ["other", "shop"]
+    assert "workflowSpec" not in both[0]
+
+
+def test_an_unknown_version_is_not_there(api):
+    for path in ("", "/evidence"):
+        assert api.get(f"{HERE}/{MISSING}{path}", as_="vera").status_code == 404
+
+
+def test_an_archive_is_streamed_in_and_shown(api, store):
+    version = api.post(HERE, GOOD, as_="cid").json()
+    octets, sha256 = archive()
+    answer = api("PUT", f"{HERE}/{version['id']}/artifact", octets, as_="cid", X_Artifact_Sha256=sha256)
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["artifact"] == {"sha256": sha256, "size": len(octets)}
+    assert answer.json()["digest"] != version["digest"]
+    again = api("PUT", f"{HERE}/{version['id']}/artifact?sha256={sha256}", octets, as_="cid")
+    assert again.status_code == 200
+
+
+def test_a_wrong_sha256_is_refused_and_nothing_is_kept(api, store):
+    version = api.post(HERE, GOOD, as_="cid").json()
+    octets, _ = archive()
+    path = f"{HERE}/{version['id']}/artifact"
+    for sha256 in ("a" * 64, "short", "../../etc/passwd"):
+        answer = api("PUT", path, octets, as_="cid", X_Artifact_Sha256=sha256)
+        assert answer.status_code == 400
+    assert api("PUT", path, octets, as_="cid").status_code == 400
+    assert Version.objects.get().artifact is None
+    assert not [file for file in store.rglob("*") if file.is_file()]
+
+
+def test_an_archive_that_leaves_its_folder_is_refused(api, store):
+    version = api.post(HERE, GOOD, as_="cid").json()
+    octets, sha256 = archive("../evil")
+    answer = api("PUT", f"{HERE}/{version['id']}/artifact", octets, as_="cid", X_Artifact_Sha256=sha256)
+    assert answer.status_code == 400
+    assert "evil" in answer.json()["detail"]
+
+
+def test_a_sealed_version_takes_no_artifact(api, fleet, store):
+    fleet.environment("staging")
+    version = api.post(HERE, GOOD, as_="cid").json()
+    lifecycle.deploy(version["id"], "staging", actor=ALICE)
+    octets, sha256 = archive()
+    answer = api("PUT", f"{HERE}/{version['id']}/artifact", octets, as_="cid", X_Artifact_Sha256=sha256)
+    assert answer.status_code == 409
+    assert "sealed" in answer.json()["detail"]
+
+
+def test_evidence_is_kept_as_it_was_sent(api):
+    path = f"{HERE}/{api.post(HERE, GOOD, as_='cid').json()['id']}/evidence"
+    report = {"Passed": 12, "snake_case": [1, {"camelCase": None}]}
+    answer = api.post(path, {"kind": "tests", "report": report}, as_="cid")
+    assert answer.status_code == 201
+    [kept] = api.get(path, as_="vera").json()
+    assert kept["report"] == report
+    assert kept["by"] == "cid"
+
+
+def test_a_withdrawn_version_is_not_deployed(api, fleet):
+    fleet.environment("staging")
+    version = api.post(HERE, GOOD, as_="cid").json()
+    answer = api.post(f"{HERE}/{version['id']}/withdraw", {"reason": "it leaks"}, as_="rita")
+    assert answer.json()["status"] == "withdrawn"
+    refused = api.post("/api/deployments", {"versionId": version["id"], "environment": "staging"}, as_="cid")
+    assert refused.status_code == 409
+    assert "it leaks" in refused.json()["detail"]
+
+
+def test_who_runs_staging_alone_does_not_withdraw_what_production_uses(api, fleet):
+    fleet.environment("staging")
+    fleet.environment("production")
+    version = api.post(HERE, GOOD, as_="cid").json()
+    lifecycle.deploy(version["id"], "staging", actor=ALICE)
+    stan = person("stan", "staging", role="release_manager")
+    assert stan
+    lifecycle.deploy(version["id"], "production", actor=ALICE)
+    path = f"{HERE}/{version['id']}/withdraw"
+    assert api.post(path, {"reason": "x"}, as_="stan").status_code == 403
+    assert api.post(path, {"reason": "x"}, as_="rita").status_code == 200
