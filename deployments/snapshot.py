@@ -38,6 +38,7 @@ def facts_of(deployment: Deployment, now: datetime) -> facts.Deployment:
         paused=deployment.paused_by,
         aborting=deployment.abort_reason,
         is_rollback=deployment.is_rollback,
+        may_roll_back=not deployment.is_convergence,
         start=start_of(deployment, now) if waits else facts.Start(),
     )
 

@@ -16,7 +16,7 @@ from deployments.lifecycle import windows as opened
 from deployments.lifecycle.advancing import Turn, answer_for
 from deployments.lifecycle.ending import begin_rollback
 from deployments.lifecycle.moves import locked, page
-from deployments.models import Deployment
+from deployments.models import MAY_BE_CURRENT, Deployment
 from deployments.policy import Policy
 from deployments.snapshot import policy_of
 from health import sampling, verdicts, windows
@@ -130,6 +130,6 @@ def _after_failed(deployment: Deployment, window: Window, why: str) -> list[tupl
 
 def _current(deployment: Deployment) -> bool:
     later = Deployment.objects.filter(
-        installation=deployment.installation_id, status=Status.DEPLOYED, deployed_at__gt=deployment.deployed_at
+        MAY_BE_CURRENT, installation=deployment.installation_id, deployed_at__gt=deployment.deployed_at
     )
     return not later.exists()

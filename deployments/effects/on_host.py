@@ -111,7 +111,7 @@ def activate(work: Work) -> Answer:
     to = work.target.to_content
     if not to:
         return failed(f"there is nothing that {work.target.name} could go back to", permanent=True, rule="no way back")
-    if work.deployment.is_rollback:
+    if work.deployment.is_rollback or work.deployment.is_convergence:
         if (there := _already_back(work)) is not None:
             return there
         _send_again(work, to)

@@ -1,6 +1,7 @@
 """The verbs on deployments: the only writers of their status."""
 
 from deployments.lifecycle.advancing import Claim, Turn, advance, settle
+from deployments.lifecycle.converging import belongs, converge
 from deployments.lifecycle.people import abandon, abort, approve, pause, reject, resume, retry, roll_back
 from deployments.lifecycle.requests import Wish, current_of, deploy, dry_run, promote
 
@@ -12,6 +13,8 @@ __all__ = [
     "abort",
     "advance",
     "approve",
+    "belongs",
+    "converge",
     "current_of",
     "deploy",
     "dry_run",

@@ -142,6 +142,10 @@ def roll_back(
     """
     _demand(reason)
     deployment = locked(deployment_id)
+    if deployment.is_convergence:
+        raise Conflict(
+            f"it only brought hosts where they belong: roll back {deployment.retry_of_id}", code="convergence"
+        )
     Installation.objects.select_for_update().get(pk=deployment.installation_id)
     known = deployment.rollbacks.filter(status__in=SUCCEEDED_OR_OPEN).first()
     if known is not None:

@@ -18,7 +18,7 @@ from deployments.engine.strategies import STRATEGIES, Unfit
 from deployments.gating import checks, reasons
 from deployments.lifecycle import rows
 from deployments.lifecycle.moves import locked, move
-from deployments.models import Deployment, Environment, Installation
+from deployments.models import MAY_BE_CURRENT, Deployment, Environment, Installation
 from deployments.snapshot import WAITING, policy_of
 from releases.models import Version
 from releases.registry import seal
@@ -93,6 +93,8 @@ def retry_ended(deployment: Deployment, *, actor: Actor) -> Deployment:
     """A new attempt at what a failed deployment tried, with the same source."""
     if deployment.is_rollback:
         raise Conflict("a rollback is not retried: ask for the rollback again")
+    if deployment.is_convergence:
+        raise Conflict("run aureus converge again: it looks anew at which hosts are astray", code="convergence")
     wish = Wish(strategy=deployment.strategy, label=deployment.label, metadata=deployment.metadata)
     if deployment.source_id is not None:
         new, _ = promote(
@@ -151,7 +153,7 @@ def _already_there(installation: Installation, version: Version) -> bool:
 
 def current_of(installation: Installation) -> Deployment | None:
     """The deployment whose version an installation runs by our record; a rollback that succeeded counts."""
-    living = installation.deployments.filter(status=Status.DEPLOYED).select_related("version")
+    living = installation.deployments.filter(MAY_BE_CURRENT).select_related("version")
     return living.order_by("-deployed_at", "-created_at").first()
 
 

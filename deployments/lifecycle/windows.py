@@ -32,6 +32,8 @@ def open_after(deployment: Deployment) -> Window | None:
 
     A rollback's own window only holds and pages.
     """
+    if deployment.is_convergence:
+        return None  # the window of the deployment that it completes is the one that counts
     policy = policy_of(deployment.installation)
     arrived = deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False)
     targets = list(arrived.select_related("endpoint__host", "endpoint__installation__environment"))

@@ -1,6 +1,6 @@
 """The rows of deployments, by noun."""
 
-from deployments.models.deployment import Approval, Deployment, Stage, Step, Target
+from deployments.models.deployment import CONVERGENCE, MAY_BE_CURRENT, Approval, Deployment, Stage, Step, Target
 from deployments.models.fleet import (
     Balancer,
     BalancerNode,
@@ -14,6 +14,8 @@ from deployments.models.fleet import (
 from deployments.models.operations import Incident
 
 __all__ = [
+    "CONVERGENCE",
+    "MAY_BE_CURRENT",
     "Approval",
     "Balancer",
     "BalancerNode",

@@ -20,6 +20,9 @@ def choices(words: type) -> list[tuple[str, str]]:
     return [(word.value, word.value.replace("_", " ")) for word in words]  # type: ignore[attr-defined]
 
 
+CONVERGENCE = "converge"
+"""The strategy of what brings owed and drifted hosts where the current deployment belongs: it completes that one."""
+MAY_BE_CURRENT = Q(status=Status.DEPLOYED) & ~Q(strategy=CONVERGENCE)
 OPEN_OR_DEPLOYED = [*sorted(s.value for s in OPEN), Status.DEPLOYED.value]
 
 
@@ -91,6 +94,11 @@ class Deployment(models.Model):
     def is_rollback(self) -> bool:
         """It undoes another deployment."""
         return self.reverts_id is not None
+
+    @property
+    def is_convergence(self) -> bool:
+        """It completes the deployment in `retry_of`, changes no more than single hosts, and is never current itself."""
+        return self.strategy == CONVERGENCE
 
     @property
     def environment(self):

@@ -1,0 +1,94 @@
+"""Bring single hosts where the current deployment belongs: a deployment of its own that completes that one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.db import transaction
+
+from aureus import clock
+from aureus.journal.actor import Actor
+from aureus.journal.models import record
+from aureus.journal.refusals import Conflict
+from deployments.engine import plan as planning
+from deployments.engine.status import Status, TargetState
+from deployments.lifecycle import rows
+from deployments.lifecycle.moves import move
+from deployments.lifecycle.requests import current_of
+from deployments.models import CONVERGENCE, Deployment, Installation, Target
+from deployments.snapshot import back_for, goods, policy_of
+
+
+def belongs(current: Deployment) -> dict[str, str]:
+    """The content of each endpoint by the current deployment; an endpoint that it did not know has its version's."""
+    # A rollback may have brought hosts to different versions, each to its own way back.
+    own = {t.name: t.to_content for t in current.targets.all() if t.to_content and current.is_rollback}
+    here = rows.endpoints_of(current.installation)
+    return {e.name: own.get(e.name, current.version.content) for e in here}
+
+
+@transaction.atomic
+def converge(installation: Installation, names: Collection[str], *, actor: Actor, reason: str) -> Deployment:
+    """Begin to bring these endpoints where they belong. No approval: it is the version that was approved for them.
+
+    A host that cannot be brought there is owed, and changes nothing for the others. Raises Conflict.
+    """
+    Installation.objects.select_for_update().get(pk=installation.pk)
+    current = _current(installation)
+    now = clock.now()
+    deployment = Deployment(
+        installation=installation,
+        version=current.version,
+        strategy=CONVERGENCE,
+        retry_of=current,
+        requested_by=actor.name,
+        digest=current.version.digest,
+        lane="rollback",
+        reason=reason,
+        wake_at=now,
+    )
+    endpoints = rows.endpoints_of(installation)
+    site = rows.site_of(installation, [e.name for e in endpoints], policy_of(installation))
+    others_serve = any(e.serving and e.name not in names for e in endpoints)
+    stages = planning.plan_rollback(site, [e.name for e in endpoints if e.name in names], untouched_serve=others_serve)
+    deployment.save(force_insert=True)
+    rows.write(deployment, stages, _targets(deployment, current, names), now)
+    deployment.refresh_from_db(fields=["created_at"])
+    record(deployment.stream, "deployment.requested", actor, version=current.version.number, hosts=sorted(names))
+    move(deployment, Status.IN_PROGRESS, actor=actor, reason=reason, started_at=now)
+    return deployment
+
+
+def _current(installation: Installation) -> Deployment:
+    where = f"{installation.application} in {installation.environment}"
+    if why := installation.held or installation.environment.lock_reason:
+        raise Conflict(f"{where} is held: {why}", code="held")
+    active = installation.deployments.filter(status=Status.IN_PROGRESS).first()
+    if active is not None:
+        raise Conflict(f"{where} has the deployment {active.id} under way: let it end first", code="busy")
+    current = current_of(installation)
+    if current is None:
+        raise Conflict(f"nothing is deployed for {where}: deploy a version", code="nothing_deployed")
+    if current.version.withdrawn_at is not None:
+        raise Conflict(f"{where} runs {current.version.number}, which was withdrawn: deploy another", code="withdrawn")
+    return current
+
+
+def _targets(deployment: Deployment, current: Deployment, names: Collection[str]) -> list[Target]:
+    """Those astray are changed from now on; the others only count as serving."""
+    where, proven = belongs(current), goods(deployment.installation)
+    now = clock.now()
+    return [
+        Target(
+            deployment=deployment,
+            endpoint=e,
+            name=e.name,
+            from_content=e.observed or e.recorded,
+            back_content=back_for(proven, running="", to_content=where[e.name]),
+            to_content=where[e.name],
+            claimed_at=now if e.name in names else None,
+            serving=e.serving,
+            state=TargetState.CHANGED if e.name in names else TargetState.UNTOUCHED,
+        )
+        for e in rows.endpoints_of(deployment.installation)
+    ]
