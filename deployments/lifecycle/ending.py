@@ -14,7 +14,7 @@ from deployments.engine import decide as core
 from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetState
 from deployments.lifecycle import rows, windows
 from deployments.lifecycle.moves import move, page
-from deployments.models import Deployment, Endpoint, Installation, Step, Target
+from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
 from deployments.snapshot import facts_of
 from releases.models import Version
 
@@ -33,6 +33,8 @@ def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS
         columns["deployed_at"] = now
     move(deployment, action.status, actor=actor, reason=action.why, outcome=action.outcome, **columns)
     _record_fleet(deployment)
+    if deployment.reverts_id is not None:
+        _record_undone(deployment)
     if action.status is Status.DEPLOYED:
         _deployed(deployment, actor)
     if undone:
@@ -85,10 +87,23 @@ def _record_fleet(deployment: Deployment) -> None:
         Endpoint.objects.filter(pk=target.endpoint_id).update(recorded=target.to_content, owed="", owed_at=None)
 
 
+def _record_undone(rollback: Deployment) -> None:
+    """What the undone attempts say of their hosts: back where they belong, or owed."""
+    origin = Deployment.objects.get(pk=rollback.reverts_id)
+    attempts = rollback.installation.deployments.filter(reverts=None, created_at__gte=origin.created_at)
+    for state, words in ((TargetState.ON_TO, TargetState.ON_BACK), (TargetState.OWED, TargetState.OWED)):
+        hosts = rollback.targets.filter(state=state, claimed_at__isnull=False).values("endpoint_id")
+        undone = Target.objects.filter(deployment__in=attempts, endpoint__in=hosts, claimed_at__isnull=False)
+        undone.update(state=words)
+
+
 def _covered(deployment: Deployment, also: Deployment | None = None) -> list[Target]:
-    """Every target whose activation was ever claimed, by this deployment or the one that ran beside it."""
+    """Every target whose activation was ever claimed, by this deployment, the one that ran beside it, or what
+    completed it later.
+    """
     found: dict[int, Target] = {}
-    for origin in filter(None, (also, deployment)):
+    completed_by = deployment.retries.filter(strategy=CONVERGENCE).order_by("created_at")
+    for origin in filter(None, (also, deployment, *completed_by)):
         for target in origin.targets.filter(claimed_at__isnull=False).select_related("endpoint__host"):
             if not target.endpoint.retired:
                 found[target.endpoint_id] = target

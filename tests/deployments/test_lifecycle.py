@@ -47,6 +47,8 @@ def test_a_host_that_never_becomes_healthy_fails_the_deployment_and_what_was_cha
     untouched = [line for line in fleet.hosts.at("staging-3").site(ROOT).ledger if line[2] == "activate@main"]
     assert {line[3].rsplit("-", 1)[0] for line in untouched} == {"1.0.0"}
     assert fleet.traffic.read() == {"staging-1": 100, "staging-2": 100, "staging-3": 100}
+    states = dict(deployment.targets.values_list("name", "state"))
+    assert states == {"staging-1": "on_back", "staging-2": "on_back", "staging-3": "untouched"}
 
 
 def fail_verify_by_deadline(fleet, deployment):
