@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
+from redis import Redis
 
 from aureus.accounts import keys, tokens
 from aureus.accounts.models import Grant
@@ -76,6 +79,16 @@ def key(name: str = "bot", *roles: tuple[Role, str], days: int = 1) -> str:
 @pytest.fixture
 def api(db: None) -> Api:
     return Api()
+
+
+@pytest.fixture
+def queue(valkey: str) -> Iterator[str]:
+    """A queue that answers, at this address."""
+    with Redis.from_url(valkey) as client:
+        client.flushdb()
+    before, current_app.conf.broker_url = current_app.conf.broker_url, valkey
+    yield valkey
+    current_app.conf.broker_url = before
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from celery import current_app
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,13 +13,6 @@ from aureus.api.permissions import TABLE
 from health.models import SmokeRun, Window
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "reference"
-
-
-@pytest.fixture
-def queue(valkey):
-    before, current_app.conf.broker_url = current_app.conf.broker_url, valkey
-    yield
-    current_app.conf.broker_url = before
 
 
 def test_health_is_as_the_guide_shows_it(api, queue):

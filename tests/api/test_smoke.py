@@ -1,12 +1,15 @@
 """Smoke tests over HTTP: the answer carries finished results, or says where they will be."""
 
+import base64
+import json
 import threading
 
 import pytest
-from celery import current_app
 from django.db import connection
+from redis import Redis
 
 from deployments import smoke as verbs
+from deployments import tasks
 from deployments.api import smoke
 from deployments.models import Installation
 from health.models import SmokeRun
@@ -31,7 +34,7 @@ def deployed(fleet):
 
 
 @pytest.fixture
-def worker(fleet):
+def worker(fleet, queue):
     """Carries out whatever run is asked for, as a worker would."""
     over = threading.Event()
 
@@ -81,7 +84,7 @@ def test_a_repeated_request_waits_for_the_same_run(api, deployed, worker):
     assert SmokeRun.objects.count() == 1
 
 
-def test_where_no_more_threads_may_wait_the_answer_says_where_the_results_will_be(api, deployed):
+def test_where_no_more_threads_may_wait_the_answer_says_where_the_results_will_be(api, deployed, queue):
     taken = 0
     while smoke._waiting.acquire(blocking=False):
         taken += 1
@@ -94,13 +97,10 @@ def test_where_no_more_threads_may_wait_the_answer_says_where_the_results_will_b
     assert answer.status_code == 202
     assert (told["overallStatus"], told["testResults"], told["totalTests"]) == ("running", [], 2)
     assert api.get(told["url"], as_="vera").json() == told
-
-
-def test_the_worker_is_told_by_the_tasks_own_name(api, deployed):
-    from deployments import tasks
-
-    assert tasks.run_smoke.name == smoke.TASK
-    assert smoke.QUEUE in {queue.name for queue in current_app.conf.task_queues}
+    with Redis.from_url(queue) as client:
+        [message] = map(json.loads, client.lrange(f"aureus:{smoke.QUEUE}", 0, -1))
+    assert message["headers"]["task"] == tasks.run_smoke.name
+    assert json.loads(base64.b64decode(message["body"]))[0] == [told["id"]]
 
 
 def test_tests_that_cannot_be_run_are_refused_and_nothing_is_asked_for(api, deployed):
@@ -127,3 +127,9 @@ def test_a_run_of_another_deployment_is_not_there(api, fleet, deployed, worker):
     other = fleet.deployed("1.1.0")
     assert api.get(f"{path(other)}/{told['id']}", as_="vera").status_code == 404
     wait_until(lambda: not SmokeRun.objects.filter(verdict="").exists(), seconds=10, what="runs end")
+
+
+def test_without_a_queue_the_answer_does_not_wait_for_results_that_nobody_makes(api, deployed):
+    answer = api.post(path(deployed), {"tests": TESTS}, as_="cid")
+    assert (answer.status_code, answer.json()["overallStatus"]) == (202, "running")
+    assert SmokeRun.objects.count() == 1
