@@ -32,6 +32,7 @@ if runs; then
   while runs && [ "$tries" -lt 240 ]; do sleep 0.05; tries=$((tries + 1)); done
   ! runs || kill -9 "$pid"
 fi
+{libraries}
 setsid {python} "$AUREUS_RELEASE/webapp.py" "$AUREUS_RELEASE" {port} {address} </dev/null >>shared/app.log 2>&1 &
 echo $! >shared/app.pid
 """
@@ -108,14 +109,25 @@ def make(folder: Path, name: str, place: tuple[str, int], client_key: Path, *, r
     address, app_port = place
     root = folder / "app"
     (root / "shared").mkdir(parents=True)
-    words = {"{python}": shlex.quote(sys.executable), "{port}": str(app_port), "{address}": address}
-    script = RESTART
-    for word, meant in words.items():
-        script = script.replace(word, meant)
-    (root / "restart.sh").write_text(script)
+    (root / "restart.sh").write_text(_restart(address, app_port))
     process, port = (_sshd if real else _stand_in)(folder, address, client_key)
     ssh = HostAddress(name, address, port, user(), fingerprint, f"file:{client_key}")
     return Machine(name, folder, app_port, ssh, process)
+
+
+def _restart(address: str, port: int) -> str:
+    """The restart script; an SSH session knows nothing of the libraries that our interpreter may need."""
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    words = {
+        "{python}": shlex.quote(sys.executable),
+        "{port}": str(port),
+        "{address}": address,
+        "{libraries}": f"export LD_LIBRARY_PATH={shlex.quote(libraries)}" if libraries else ":",
+    }
+    script = RESTART
+    for word, meant in words.items():
+        script = script.replace(word, meant)
+    return script
 
 
 def sshd_lets_us_in(folder: Path, client_key: Path) -> bool:
