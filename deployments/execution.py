@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deployments import effects, lifecycle
 from deployments.engine.settle import Answer
-from deployments.lifecycle import Claim
+from deployments.lifecycle import Claim, Turn
 from deployments.outside import Outside
 
 Hint = Callable[[str, str], object]
@@ -19,22 +19,32 @@ BUDGET = 20.0
 def work_on(deployment_id: str, lane: str, outside: Outside, hint: Hint, *, budget: float = BUDGET) -> int:
     """Carry a deployment as far as it goes in this lane; how many steps were settled."""
     ends, settled = time.monotonic() + budget, 0
-
-    def settle(claim: Claim, answer: Answer) -> None:
-        turn = lifecycle.settle(claim, answer)
-        for other, its_lane in turn.wake if turn else ():
-            hint(other, its_lane)
-
+    turn = lifecycle.advance(deployment_id, lane)
     while True:
-        turn = lifecycle.advance(deployment_id, lane)
         for other, its_lane in turn.wake:
             hint(other, its_lane)
         if turn.again:
             hint(deployment_id, turn.lane)
         if not turn.claims:
             return settled
-        effects.run(turn.claims, outside, settle)
         settled += len(turn.claims)
-        if time.monotonic() > ends:
-            hint(deployment_id, lane)
-            return settled
+        more = lane if time.monotonic() < ends else None
+        turn = _carry_out(turn.claims, more, outside, hint) or lifecycle.advance(deployment_id, lane)
+
+
+def _carry_out(claims: Sequence[Claim], lane: str | None, outside: Outside, hint: Hint) -> Turn | None:
+    """Let claimed steps happen; what the last of them made possible, claimed in the transaction that settled it.
+
+    Earlier ones claim nothing: a step must not lie in this worker's hands while it still waits for others.
+    """
+    left, last = len(claims), None
+
+    def settle(claim: Claim, answer: Answer) -> None:
+        nonlocal left, last
+        left -= 1
+        last = lifecycle.settle(claim, answer, lane if left == 0 else None)
+        for other, its_lane in last.wake if last and left else ():
+            hint(other, its_lane)
+
+    effects.run(claims, outside, settle)
+    return last

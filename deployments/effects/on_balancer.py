@@ -6,7 +6,7 @@ The desired weights are written down first, under the fence, then made live on e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from django.db.models import Q
@@ -26,7 +26,7 @@ SLICE = 10.0
 def take_out(work: Work) -> Answer:
     """No new request for these hosts. The last serving host is never taken out."""
     group = work.step.input["endpoints"]
-    return _move(work, lambda before: desired.taken_out(before, group), f"{_list(group)} taken out")
+    return _move(work, lambda before: desired.taken_out(before, group), group, f"{_list(group)} taken out")
 
 
 def put_in(work: Work) -> Answer:
@@ -42,7 +42,7 @@ def put_in(work: Work) -> Answer:
         return failed(f"not healthy any more: {'; '.join(sick)}", rule="health")
     if not proven:
         return passed("nobody of this batch is to be put back in", rule="put in")
-    return _move(work, lambda before: desired.put_in(before, proven), f"{_list(proven)} put back in")
+    return _move(work, lambda before: desired.put_in(before, proven), proven, f"{_list(proven)} put back in")
 
 
 def shift(work: Work) -> Answer:
@@ -60,7 +60,7 @@ def shift(work: Work) -> Answer:
     if moved is None or moved == before:
         why = "no host proves healthy on the old version yet" if moved is None else "traffic is there already"
         return passed(f"nothing to move: {why}", rule="shift")
-    return _move(work, lambda _: moved, f"all traffic to {_list(proven)}")
+    return _move(work, lambda _: moved, list(moved), f"all traffic to {_list(proven)}")
 
 
 def drain(work: Work) -> Answer:
@@ -96,7 +96,7 @@ def _routes_to(traffic: Traffic, name: str) -> bool:
         raise
 
 
-def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], said: str) -> Answer:
+def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], names: Sequence[str], said: str) -> Answer:
     before = _weights(work.installation)
     try:
         wanted = change(before)
@@ -107,7 +107,7 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], sai
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
         for traffic in _nodes(work):
             _make_live(traffic, work.installation, wanted, work.fence)
-    seen = tuple(Observation(name, serving=weight > 0) for name, weight in wanted.items())
+    seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
 
 

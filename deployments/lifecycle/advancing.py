@@ -49,8 +49,7 @@ class Turn:
 @transaction.atomic
 def advance(deployment_id: UUID | str, lane: str) -> Turn:
     """Decide and write until there is something to do or to wait for. Idempotent: a repeated wake-up finds nothing."""
-    deployment = locked(deployment_id)
-    return _turns(deployment, lane)
+    return _turns(locked(deployment_id), lane)
 
 
 def _turns(deployment: Deployment, lane: str | None) -> Turn:
@@ -99,14 +98,13 @@ def _run(deployment: Deployment, steps: list[int], wanted: str, lane: str | None
 
 def _mark_claimed(deployment: Deployment, ids: list[int]) -> None:
     now = clock.now()
-    claimed = list(Step.objects.filter(pk__in=ids).select_related("stage"))
-    Step.objects.filter(pk__in=ids, started_at=None).update(started_at=now)
-    for step in claimed:
+    for step in Step.objects.filter(pk__in=ids).order_by("pk"):
         if step.removes:
             deployment.targets.filter(name__in=step.removes).update(serving=False)
         if step.kind in ACTIVATES:
             deployment.targets.filter(name=step.target, claimed_at=None).update(claimed_at=now)
         if step.attempts == 1:
+            Step.objects.filter(pk=step.pk).update(started_at=now)
             record(deployment.stream, "step.started", AUREUS, step=step.id, kind=step.kind, host=step.target)
         elif step.failures:
             record(deployment.stream, "step.claimed_again", AUREUS, step=step.id, kind=step.kind, host=step.target,
@@ -168,7 +166,7 @@ def _give_up(deployment: Deployment, ids: list[int], why: str) -> None:
 def _next_in_line(deployment: Deployment) -> list[Deployment]:
     """Who waited behind it may go on now."""
     waiting = deployment.installation.deployments.filter(status__in=(Status.PENDING, Status.AWAITING_APPROVAL))
-    waiting.update(wake_at=clock.now())
+    waiting.update(wake_at=clock.now(), hinted_at=None)
     return list(waiting)
 
 
@@ -179,8 +177,10 @@ def _update(deployment: Deployment, **columns: object) -> None:
 
 
 @transaction.atomic
-def settle(claim: Claim, answer: Answer) -> Turn | None:
+def settle(claim: Claim, answer: Answer, lane: str | None = None) -> Turn | None:
     """Record an answer and, in the same transaction, everything that follows from it; None: the answer came too late.
+
+    With a lane the caller takes the steps that became ready there; without one they are left to a wake-up.
 
     The step's row decides: another fence, or a deployment that has ended, and nothing at all is written.
     """
@@ -199,8 +199,9 @@ def settle(claim: Claim, answer: Answer) -> Turn | None:
     stage = next(s for s in facts.stages if s.position == step.stage)
     _observe(deployment, answer.observed, now)
     _store(deployment, step, after(step, stage, answer, now), rule=answer.rule, output=dict(answer.output))
-    _owe_new(deployment, answer.reason)
-    turn = _turns(deployment, None)
+    if answer.result is Result.FAILED:
+        _owe_new(deployment, answer.reason)
+    turn = _turns(deployment, lane)
     turn.lane = turn.lane or deployment.lane
     return turn
 

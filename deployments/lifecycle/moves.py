@@ -14,11 +14,7 @@ from deployments.models import Deployment, Incident
 def locked(deployment_id: UUID | str) -> Deployment:
     """The deployment under its row lock. Raises NotFound."""
     try:
-        return (
-            Deployment.objects.select_for_update(of=("self",))
-            .select_related("installation__environment", "installation__application", "version__application", "source")
-            .get(pk=deployment_id)
-        )
+        return Deployment.objects.select_for_update().get(pk=deployment_id)
     except (Deployment.DoesNotExist, ValueError, TypeError):
         raise NotFound(f"there is no deployment {deployment_id}") from None
 

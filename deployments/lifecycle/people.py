@@ -29,7 +29,7 @@ def approve(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> De
     needed = policy_of(deployment.installation).approvals
     said = deployment.approvals.filter(plan_hash=deployment.plan_hash, yes=True).count()
     if deployment.status == Status.AWAITING_APPROVAL and said >= needed:
-        move(deployment, Status.PENDING, actor=actor, reason=f"approved by {said}", wake_at=clock.now())
+        move(deployment, Status.PENDING, actor=actor, reason=f"approved by {said}", wake_at=clock.now(), hinted_at=None)
     return deployment
 
 
@@ -247,7 +247,7 @@ def _demand(reason: str) -> None:
 
 def _write(deployment: Deployment, actor: Actor, word: str, reason: str, **columns: object) -> None:
     now = clock.now()
-    Deployment.objects.filter(pk=deployment.pk).update(**columns, wake_at=now)
+    Deployment.objects.filter(pk=deployment.pk).update(**columns, wake_at=now, hinted_at=None)
     for name, value in {**columns, "wake_at": now}.items():
         setattr(deployment, name, value)
     record(deployment.stream, f"deployment.{word}", actor, reason=reason)
@@ -261,4 +261,4 @@ def _release(steps: list[Step]) -> None:
 
 
 def _wake_the_next(installation: Installation) -> None:
-    installation.deployments.filter(status__in=WAITING).update(wake_at=clock.now())
+    installation.deployments.filter(status__in=WAITING).update(wake_at=clock.now(), hinted_at=None)

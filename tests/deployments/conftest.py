@@ -24,6 +24,7 @@ from deployments.models import (
 from health.sources.probe import HealthAnswer
 from releases import registry
 from releases.models import Application, Version
+from tests.conftest import wait_until
 
 ALICE = Actor("alice")
 BOB = Actor("bob")
@@ -114,14 +115,17 @@ class Fleet:
 
     def play_until(self, claim: Callable[[], bool]) -> None:
         """Play until something holds, and not further."""
-        for _ in range(200):
+
+        def played() -> bool:
             if claim():
-                return
+                return True
             woken = leases.sweep() + self.hints
             self.hints = []
             for deployment_id, lane in woken:
                 execution.work_on(deployment_id, lane, self.outside, self.hint, budget=0)
-        raise AssertionError("it never came to that")
+            return False
+
+        wait_until(played, seconds=30, what="it comes to that")
 
     @staticmethod
     def hurry() -> bool:

@@ -127,6 +127,7 @@ WRONG = [
     (f"{SHOP}.application", "a b", f"{SHOP}.application", "the id of a workflow"),
     (f"{SHOP}.root", "srv/shop", f"{SHOP}.root", "an absolute path"),
     (f"{SHOP}.root", "/srv/../etc", SHOP, "is not acceptable"),
+    (f"{SHOP}.root", "/srv/{name}", f"{SHOP}.root", "knows {host}"),
     (f"{SHOP}.restart", "true", f"{SHOP}.unit", "and not both"),
     (f"{SHOP}.unit", ..., f"{SHOP}.unit", "either a systemd unit or a restart command"),
     (f"{SHOP}.unit", "shop;reboot", SHOP, "unit 'shop;reboot' is not acceptable"),
