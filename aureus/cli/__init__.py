@@ -1,0 +1,44 @@
+"""The `aureus` command, for people and for CI. One file per group; Django is loaded by the commands that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from aureus.cli import access, deploying, fleet, following, group, hosts, people, running, versions
+
+app = group.make(no_args_is_help=True, help="Aureus: deployments to plain servers that undo themselves when they fail.")
+running.add_to(app)
+fleet.add_to(app)
+app.add_typer(hosts.app, name="hosts")
+access.add_to(app)
+app.add_typer(versions.app, name="version")
+deploying.add_to(app)
+following.add_to(app)
+people.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(version("aureus"))
+        except PackageNotFoundError:
+            print("unknown: it runs from a folder that was not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command of these words (default: the process's own) and exit."""
+    app(args=list(words) if words is not None else None, prog_name="aureus")

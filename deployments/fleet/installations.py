@@ -169,6 +169,8 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
         row.wrong("hosts", f"{one} cannot be the name of a host that runs an application")
     if found.listen and not found.balancer:
         row.wrong("listen", "is the address on which a balancer answers: name the balancer")
+    if {"{", "}"} & set(found.root.replace("{host}", "")):
+        row.wrong("root", "knows {host} for the host's name, and no other word in braces")
     try:
         if found.root:
             Site(found.root, unit=found.unit, restart=found.restart)

@@ -67,7 +67,7 @@ def _same_folder(
         if one.environment not in environments:
             continue
         for host in one.hosts:
-            place = (_machine(environments[one.environment], host), one.root.rstrip("/"))
+            place = (_machine(environments[one.environment], host), one.root.replace("{host}", host).rstrip("/"))
             owners[place].add(f"{one.application} in {one.environment}")
             paths[place] = one.path
     return [

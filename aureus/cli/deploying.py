@@ -1,0 +1,152 @@
+"""Asking for deployments: deploy, smoke, promote, rollback."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aureus.cli import client, following
+from aureus.cli.ends import FAILED, TIMED_OUT, USAGE, Ended
+from aureus.cli.output import Json, answer, say, table
+from aureus.cli.references import deployment_id, version_id
+from aureus.cli.versions import labels
+
+Environment = Annotated[str, typer.Option("--environment", "-e", help="Where to.")]
+Deployment = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="The deployment's id.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow it until it has ended, or waits for approval.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait at most.")]
+Strategy = Annotated[str, typer.Option(help="Instead of the installation's own: rolling, all-at-once.")]
+Label = Annotated[str, typer.Option("--by", help="A label that is kept and echoed; it grants nothing.")]
+Metadata = Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")]
+HOUR = 3600.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (deploy, smoke, promote, rollback):
+        app.command()(command)
+
+
+def deploy(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its id, or WORKFLOW@1.2.3.")],
+    environment: Environment,
+    wait: Wait = False,
+    timeout: Timeout = HOUR,
+    strategy: Strategy = "",
+    by: Label = "",
+    metadata: Metadata = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what changes on each host.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a version to an environment."""
+    api = client.from_environment()
+    body = {"versionId": version_id(api, version), "environment": environment, **_wish("deployedBy", by, strategy)}
+    if dry_run:
+        return _plan(api.post("/deployments?dryRun=true", body), as_json)
+    made = api.post("/deployments", {**body, "metadata": labels(metadata)})
+    _asked(api, made, wait=wait, timeout=timeout, as_json=as_json)
+
+
+def promote(
+    deployment: Deployment,
+    to: Annotated[str, typer.Option("--to", help="The environment that it goes to.")] = "production",
+    wait: Wait = False,
+    timeout: Timeout = HOUR,
+    strategy: Strategy = "",
+    by: Label = "",
+    metadata: Metadata = None,
+    as_json: Json = False,
+) -> None:
+    """Bring what was deployed and tested to the next environment. Gates and approvals are the environment's."""
+    api = client.from_environment()
+    body = {"targetEnvironment": to, **_wish("promotedBy", by, strategy), "metadata": labels(metadata)}
+    made = api.post(f"/deployments/{deployment_id(deployment)}/promote", body)
+    _asked(api, made, wait=wait, timeout=timeout, as_json=as_json)
+
+
+def rollback(
+    deployment: Deployment,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    to: Annotated[str, typer.Option("--to", help="A version that served there; default: the newest good one.")] = "",
+    wait: Wait = False,
+    timeout: Timeout = HOUR,
+    as_json: Json = False,
+) -> None:
+    """Undo a deployment. No gate, approval, freeze or queue holds it. Asking twice gives the same rollback."""
+    api = client.from_environment()
+    body = {"reason": reason, **({"targetVersion": to} if to else {})}
+    made = api.post(f"/deployments/{deployment_id(deployment)}/rollback", body)
+    _asked(api, made, wait=wait, timeout=timeout, as_json=as_json)
+
+
+def smoke(
+    deployment: Deployment,
+    endpoint: Annotated[list[str] | None, typer.Option(help="A path that must answer 200; may be repeated.")] = None,
+    workflow: Annotated[list[str] | None, typer.Option(help="A workflow that must succeed; may be repeated.")] = None,
+    tests: Annotated[Path | None, typer.Option(help="A JSON file with a list of tests.")] = None,
+    timeout: Timeout = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Run smoke tests against a current deployment. Exit code 0 only if all passed."""
+    asked = [{"name": path, "endpoint": path} for path in endpoint or ()]
+    asked += [{"name": name, "workflowId": name} for name in workflow or ()]
+    asked += _tests(tests) if tests else []
+    if not asked:
+        raise Ended(USAGE, "name a test: --endpoint /health, --workflow ID or --tests FILE")
+    api = client.from_environment()
+    run = api.post(f"/deployments/{deployment_id(deployment)}/smoke-tests", {"tests": asked})
+    run = _finished(api, run, timeout)
+    if as_json:
+        answer(run)
+    else:
+        cells = ((r["name"], r["status"], f"{r['duration']} ms", r.get("error", "")) for r in run["testResults"])
+        table(("TEST", "RESULT", "TOOK", "ERROR"), cells)
+        say(f"{run['passedTests']} of {run['totalTests']} passed")
+    if run["overallStatus"] != "passed":
+        raise Ended(FAILED)
+
+
+def _finished(api: client.Api, run: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """The run once it has its results. A worker carries it out; the answer may come before it has."""
+    ends = time.monotonic() + timeout
+    while run["overallStatus"] == "running":
+        if time.monotonic() > ends:
+            raise Ended(TIMED_OUT, f"the smoke tests have not ended within {timeout:g} s: do workers run?")
+        time.sleep(following.EVERY)
+        run = api.get(f"/deployments/{run['deploymentId']}/smoke-tests/{run['id']}")
+    return run
+
+
+def _tests(path: Path) -> list[Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Ended(USAGE, f"{path} cannot be read: {error}") from None
+    return found["tests"] if isinstance(found, dict) and isinstance(found.get("tests"), list) else list(found)
+
+
+def _wish(label: str, by: str, strategy: str) -> dict[str, Any]:
+    return {label: by, **({"strategy": strategy} if strategy else {})}
+
+
+def _plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        return answer(plan)
+    steps = ((s["name"], step["kind"], step["host"] or "") for s in plan["stages"] for step in s["steps"])
+    table(("STAGE", "STEP", "HOST"), steps)
+    say()
+    rows = ((t["host"], t["from"] or "nothing", t["to"], t["back"] or "no way back") for t in plan["targets"])
+    table(("HOST", "RUNS", "GETS", "WAY BACK"), rows)
+
+
+def _asked(api: client.Api, made: dict[str, Any], *, wait: bool, timeout: float, as_json: bool) -> None:
+    if wait:
+        return following.follow(api, made["id"], timeout=timeout, through_approval=False, as_json=as_json)
+    if as_json:
+        return answer(made)
+    say(f"{made['id']}: {made['workflowId']}@{made['version']} to {made['environment']} is {made['status']}")
+    say(f"follow it with: aureus watch {made['id']}")

@@ -1,0 +1,64 @@
+"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from aureus.cli import client
+from aureus.cli.deploying import Deployment
+from aureus.cli.output import Json, answer, say
+from aureus.cli.references import deployment_id
+
+Comment = Annotated[str, typer.Option(help="Kept with your yes or no.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (approve, reject, pause, resume, abort, abandon, retry):
+        app.command()(command)
+
+
+def approve(deployment: Deployment, comment: Comment = "", as_json: Json = False) -> None:
+    """Say yes to the plan as it is now. Nobody approves what he asked for himself."""
+    _say("approve", deployment, {"comment": comment}, as_json)
+
+
+def reject(deployment: Deployment, comment: Comment = "", as_json: Json = False) -> None:
+    """Say no: the deployment ends."""
+    _say("reject", deployment, {"comment": comment}, as_json)
+
+
+def pause(deployment: Deployment, reason: Reason = "", as_json: Json = False) -> None:
+    """Let no new step start; what runs goes on to its end."""
+    _say("pause", deployment, {"reason": reason}, as_json)
+
+
+def resume(deployment: Deployment, reason: Reason = "", as_json: Json = False) -> None:
+    """Go on where it was paused or held."""
+    _say("resume", deployment, {"reason": reason}, as_json)
+
+
+def abort(deployment: Deployment, reason: Reason, as_json: Json = False) -> None:
+    """Stop: what was changed goes back."""
+    _say("abort", deployment, {"reason": reason}, as_json)
+
+
+def abandon(deployment: Deployment, reason: Reason, as_json: Json = False) -> None:
+    """End anything, now. What it changed and did not prove is owed: bring it home with aureus converge."""
+    _say("abandon", deployment, {"reason": reason}, as_json)
+
+
+def retry(deployment: Deployment, reason: Reason = "", as_json: Json = False) -> None:
+    """Run again what is held or has failed. What has failed is tried anew by a deployment of its own."""
+    _say("retry", deployment, {"reason": reason}, as_json)
+
+
+def _say(verb: str, deployment: str, body: dict[str, Any], as_json: bool) -> None:
+    now = client.from_environment().post(f"/deployments/{deployment_id(deployment)}/{verb}", body)
+    if as_json:
+        return answer(now)
+    because = f": {now['reason']}" if now.get("reason") else ""
+    say(f"{now['id']} is {now['status'].replace('_', ' ')}{because}")

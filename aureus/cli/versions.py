@@ -1,0 +1,119 @@
+"""Versions: register with their bytes, list."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from aureus.cli import client, group
+from aureus.cli.ends import USAGE, Ended
+from aureus.cli.output import Json, answer, progress, say, table, when
+
+PIECE = 1 << 20
+app = group.make(no_args_is_help=True, help="Register versions and list them.")
+
+
+@app.command()
+def register(
+    spec: Annotated[Path, typer.Argument(help="The workflow spec, a JSON file.")],
+    version: Annotated[str, typer.Option(help="Its SemVer number, such as 1.2.3.")],
+    artifact: Annotated[Path | None, typer.Option(help="The archive that hosts unpack: .tar.gz, .tar.")] = None,
+    created_by: Annotated[str, typer.Option(help="A label that is kept and echoed.")] = "",
+    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Register a version, and send its archive. The same content again is the same version."""
+    body = {"workflowSpec": _json_file(spec), "version": version, "createdBy": created_by}
+    api = client.from_environment()
+    if artifact is not None and not artifact.is_file():
+        raise Ended(USAGE, f"there is no file {artifact}")
+    made = api.post("/deployments/versions", {**body, "metadata": labels(metadata)})
+    if artifact is not None:
+        made = send(api, made["id"], artifact)
+    if as_json:
+        return answer(made)
+    held = f", artifact sha256 {made['artifact']['sha256'][:12]}…" if made.get("artifact") else ""
+    say(f"{made['workflowId']}@{made['version']} is registered as {made['id']}{held}")
+
+
+@app.command("list")
+def list_versions(
+    application: Annotated[str, typer.Option("--application", "-a", help="Only those of this workflow id.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the newest.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List versions, newest first."""
+    query = {"workflowId": application or None}
+    rows = list(client.from_environment().pages("/deployments/versions", most=limit, **query))
+    if as_json:
+        return answer(rows)
+    cells = (
+        (r["workflowId"], r["version"], r["status"], when(r["createdAt"]), r["createdBy"], _size(r), r["id"])
+        for r in rows
+    )
+    table(("APPLICATION", "VERSION", "STATUS", "REGISTERED", "BY", "ARTIFACT", "ID"), cells)
+
+
+def labels(pairs: list[str] | None) -> dict[str, str]:
+    """KEY=VALUE words."""
+    for pair in pairs or ():
+        if "=" not in pair:
+            raise Ended(USAGE, f"{pair} must be KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs or ())
+
+
+def _json_file(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise Ended(USAGE, f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise Ended(USAGE, f"{path} is no JSON: {error}") from None
+
+
+def _size(row: dict[str, Any]) -> str:
+    size = float((row.get("artifact") or {}).get("size", 0))
+    if not size:
+        return "none"
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+class _Counted:
+    """A file that tells how much of it was read, with its length for the Content-Length."""
+
+    def __init__(self, stream: BinaryIO, size: int, tell: Callable[[int], object]) -> None:
+        self._stream, self._size, self._tell = stream, size, tell
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, count: int = -1) -> bytes:
+        piece = self._stream.read(count)
+        self._tell(len(piece))
+        return piece
+
+
+def send(api: client.Api, version_id: str, path: Path) -> Any:
+    """Stream an archive to its version, named by its sha256."""
+    size = os.path.getsize(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        with progress(f"sha256 of {path.name}", size) as tell:
+            while piece := stream.read(PIECE):
+                digest.update(piece)
+                tell(len(piece))
+        stream.seek(0)
+        headers = {"X-Artifact-Sha256": digest.hexdigest(), "Content-Type": "application/octet-stream"}
+        with progress(f"sending {path.name}", size) as tell:
+            counted: Any = _Counted(stream, size, tell)
+            return api.put(f"/deployments/versions/{version_id}/artifact", counted, headers)
