@@ -40,12 +40,13 @@ def world(db: None) -> dict[str, str]:
     return {"version": str(version.pk), **ids}
 
 
-def ask(cell: Cell, role: Role | None, granted: str, world: dict[str, str]) -> int:
-    """The status of a request that concerns the environment `here`, by somebody with the role in `granted`."""
+def ask(cell: Cell, world: dict[str, str], **grants: Role) -> int:
+    """The status of a request that concerns the environment `here`, by somebody with a role per environment."""
     token = ""
-    if role is not None:
+    if grants:
         user = User.objects.create(username="somebody")
-        Grant.objects.create(user=user, role=role, environment=granted)
+        for environment, role in grants.items():
+            Grant.objects.create(user=user, role=role, environment=environment)
         token = issue(user)[0]
     path = ADDRESSES[cell.route].replace(":name", "here").replace(":run", MISSING)
     path = path.replace(":id", world["version"] if cell.route.startswith("version") else world["here"])
@@ -64,7 +65,7 @@ def ask(cell: Cell, role: Role | None, granted: str, world: dict[str, str]) -> i
 def test_a_role_held_there_may_do_what_the_table_says_and_nothing_else(cell, role, world):
     if cell.where is Where.WHERE_USED:
         world = {**world, "version": MISSING}
-    status = ask(cell, role, "here", world)
+    status = ask(cell, world, here=role)
     if role in cell.roles:
         assert status not in (401, 403)
     else:
@@ -74,12 +75,20 @@ def test_a_role_held_there_may_do_what_the_table_says_and_nothing_else(cell, rol
 @pytest.mark.parametrize("role", list(Role), ids=str)
 @pytest.mark.parametrize("cell", [c for c in TABLE if c.where is not Where.ANYWHERE], ids=name_of)
 def test_a_role_held_elsewhere_opens_nothing_here(cell, role, world):
-    assert ask(cell, role, "there", world) in (403, 404)
+    assert ask(cell, world, there=role) in (403, 404)
+
+
+STRONGER = [(c, r) for c, r in ASKED if c.where is not Where.ANYWHERE and r in c.roles and Role.VIEWER not in c.roles]
+
+
+@pytest.mark.parametrize(("cell", "role"), STRONGER, ids=name_of)
+def test_who_may_look_here_does_not_use_here_what_he_may_do_elsewhere(cell, role, world):
+    assert ask(cell, world, here=Role.VIEWER, there=role) == 403
 
 
 @pytest.mark.parametrize("cell", TABLE, ids=name_of)
 def test_without_a_token_only_what_is_public_answers(cell, world):
-    status = ask(cell, None, "", world)
+    status = ask(cell, world)
     if cell.public:
         assert status in (200, 400, 503)
     else:
@@ -88,7 +97,7 @@ def test_without_a_token_only_what_is_public_answers(cell, world):
 
 def test_a_prefix_of_an_environments_name_grants_nothing(world):
     [cell] = [c for c in TABLE if c.route == "deployments" and c.method == "POST"]
-    assert ask(cell, Role.CI, "her", world) == 403
+    assert ask(cell, world, her=Role.CI) == 403
 
 
 def test_every_method_of_every_route_is_in_the_table():
