@@ -24,7 +24,6 @@ class Spoken(APIView):
 
     body: ClassVar[type[Body]]
     verb: ClassVar[Callable[..., Deployment]]
-    status = 200
 
     def post(self, request: Request, deployment_id: UUID) -> Response:
         deployment = type(self).verb(deployment_id, actor=actor_of(request), **self.body.read(request))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 from redis import Redis
 
@@ -32,7 +31,7 @@ class Api:
 
     def __call__(
         self, method: str, path: str, body: Any = None, *, as_: str = "", token: str = "", **headers: str
-    ) -> HttpResponse:
+    ) -> Any:
         """Headers by their name with underscores."""
         if as_:
             token = tokens.issue(person(as_))[0]
@@ -43,10 +42,10 @@ class Api:
         kind = named.pop("Content-Type", "application/json" if sent else "")
         return self.client.generic(method, path, sent, content_type=kind, headers=named)
 
-    def get(self, path: str, **how: Any) -> HttpResponse:
+    def get(self, path: str, **how: Any) -> Any:
         return self("GET", path, **how)
 
-    def post(self, path: str, body: Any = None, **how: Any) -> HttpResponse:
+    def post(self, path: str, body: Any = None, **how: Any) -> Any:
         return self("POST", path, {} if body is None else body, **how)
 
     def deploy(self, number: str = "1.0.0", environment: str = "staging", *, as_: str = "cid", **how: Any) -> Any:
@@ -65,9 +64,9 @@ def person(name: str, *environments: str, role: Role | None = None, password: st
     if is_new:
         user.set_password(password or None)
         user.save()
-        chosen = role or PEOPLE.get(name)
-        for environment in environments or (EVERYWHERE,) if chosen else ():
-            Grant.objects.create(user=user, role=chosen, environment=environment)
+        if chosen := role or PEOPLE.get(name):
+            for environment in environments or (EVERYWHERE,):
+                Grant.objects.create(user=user, role=chosen, environment=environment)
     return user
 
 

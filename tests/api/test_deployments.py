@@ -2,6 +2,8 @@
 
 import pytest
 
+from aureus.accounts.models import Grant
+from aureus.journal.actor import Role
 from deployments.models import Deployment, Installation
 from health.models import SmokeRun, Window
 from tests.api.conftest import MISSING, person
@@ -108,9 +110,7 @@ def test_promotion_waits_for_somebody_else_to_approve(api, two):
 
 def test_who_asked_for_it_does_not_approve_it_even_as_an_approver(api, two):
     source = staged(api, two)
-    from aureus.accounts.models import Grant
-
-    Grant.objects.create(user=person("rita"), role="approver")
+    Grant.objects.create(user=person("rita"), role=Role.APPROVER)
     promotion = api.post(f"{HERE}/{source['id']}/promote", {}, as_="rita").json()
     answer = api.post(f"{HERE}/{promotion['id']}/approve", {}, as_="rita")
     assert answer.status_code == 403
@@ -208,7 +208,7 @@ def test_lists_are_filtered_by_what_is_asked_for(api, two):
 
 def test_an_actor_sees_only_the_environments_in_which_he_holds_a_role(api, two):
     deployment = api.deploy().json()
-    person("paul", "production", role="release_manager")
+    person("paul", "production", role=Role.RELEASE_MANAGER)
     assert api.get(HERE, as_="paul").json() == []
     assert [e["name"] for e in api.get("/api/environments", as_="paul").json()] == ["production"]
     foreign = api.get(f"{HERE}/{deployment['id']}", as_="paul")

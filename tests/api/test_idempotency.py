@@ -2,12 +2,13 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from aureus.accounts.models import Replay
+from aureus.accounts.models import Grant, Replay
 from aureus.accounts.tokens import issue
 from deployments.models import Deployment
 from releases.models import Version
@@ -55,7 +56,7 @@ def test_a_refusal_is_an_answer_too(api):
 
 def test_a_key_that_lost_its_role_gets_no_old_answer(api):
     api.post(VERSIONS, GOOD, as_="cid", Idempotency_Key="k")
-    person("cid").grants.all().delete()
+    Grant.objects.filter(user=person("cid")).delete()
     assert api.post(VERSIONS, GOOD, as_="cid", Idempotency_Key="k").status_code == 403
 
 
@@ -88,7 +89,7 @@ def test_of_many_at_once_one_is_carried_out_and_all_get_its_answer(fleet):
     version = fleet.version("1.0.0")
     token = issue(person("cid"))[0]
     body = {"versionId": str(version.pk), "environment": "staging"}
-    answers = []
+    answers: list[Any] = []
 
     def ask() -> None:
         try:

@@ -16,7 +16,7 @@ from health.models import SmokeRun
 from tests.conftest import wait_until
 from tests.health.web import site
 
-TESTS = [
+TESTS: list[dict[str, str | int]] = [
     {"name": "Basic Workflow Execution", "workflowId": "shop", "expectedOutcome": "success"},
     {"name": "API Health Check", "endpoint": "/health", "expectedStatus": 200},
 ]
@@ -42,7 +42,7 @@ def worker(fleet, queue):
         try:
             while not over.wait(0.02):
                 for run in SmokeRun.objects.filter(verdict=""):
-                    verbs.carry_out_asked(run.uuid, fleet.outside, fleet.hint)
+                    verbs.carry_out_asked(str(run.uuid), fleet.outside, fleet.hint)
         finally:
             connection.close()
 

@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from aureus.journal.actor import Role
 from deployments import lifecycle
 from releases.models import Version
 from tests.api.conftest import MISSING, person
@@ -148,7 +149,7 @@ def test_who_runs_staging_alone_does_not_withdraw_what_production_uses(api, flee
     fleet.environment("production")
     version = api.post(HERE, GOOD, as_="cid").json()
     lifecycle.deploy(version["id"], "staging", actor=ALICE)
-    stan = person("stan", "staging", role="release_manager")
+    stan = person("stan", "staging", role=Role.RELEASE_MANAGER)
     assert stan
     lifecycle.deploy(version["id"], "production", actor=ALICE)
     path = f"{HERE}/{version['id']}/withdraw"
