@@ -1,0 +1,24 @@
+"""Run the benchmarks and print their ratios: `python -m benchmarks [engine|ssh]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from benchmarks import engine, ssh
+
+ALL = {"engine": engine.run, "ssh": ssh.run}
+
+
+def main() -> int:
+    """All of them, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*ALL, []], help="which ones; all if none is named")
+    for name in parser.parse_args().names or ALL:
+        print(f"== {name}", flush=True)
+        ALL[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
