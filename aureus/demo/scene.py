@@ -66,7 +66,7 @@ class Scene:
     def load_log(self) -> Path:
         return self.folder / "load.log"
 
-    def begin_load(self, *, clients: int = 12, rate: float = 120) -> None:
+    def begin_load(self, *, clients: int = 12, rate: float = 100) -> None:
         """Put steady traffic on the balancer: keep-alive clients, every fifth request a POST."""
         assert self.caddy is not None
         words = [sys.executable, load.__file__, f"{self.caddy.url}/", "--clients", str(clients), "--rate", str(rate)]

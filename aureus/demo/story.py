@@ -15,7 +15,7 @@ GOOD, BAD = "1.0.0", "2.0.0"
 # Health stays fine and the smoke tests ask too little: only traffic brings it out.
 FAULT = {"error_rate": 0.7, "error_after": 20}
 PATIENCE = 120.0
-EVERY = 0.3
+EVERY = 0.5
 ENDED = {"deployment.deployed", "deployment.failed"}
 
 
@@ -101,7 +101,7 @@ class Story:
         if self.scene.load is None:
             if self._balancer_answers():
                 self.scene.begin_load()
-                self.report.say("load", "begun: 12 keep-alive clients, 120 requests a second, a fifth of them POST")
+                self.report.say("load", "begun: 12 keep-alive clients, 100 requests a second, a fifth of them POST")
             return
         seen = self.scene.figures()
         if seen.get("errors") and not self._first_error_told:
