@@ -46,19 +46,23 @@ def apply(
     restart: Annotated[str, typer.Option(help="With --from-env: a command instead of the unit.")] = "",
     health: Annotated[str, typer.Option(help="With --from-env: its health path.")] = "/health",
     metrics: Annotated[str, typer.Option(help="With --from-env: its metrics path.")] = "",
-    approvals: Annotated[int, typer.Option(min=-1, max=10, help="With --from-env: yes of people for production.")] = -1,
+    approvals: Annotated[
+        int | None, typer.Option(min=0, max=10, help="With --from-env: people who must say yes to production.")
+    ] = None,
     gates: Annotated[str, typer.Option(help="With --from-env: the preset of gates.")] = "basic",
     as_json: Json = False,
 ) -> None:
     """Make the fleet what a file says. The difference is shown first; a second time changes nothing."""
     if (file is None) == (not from_env):
         raise Ended(USAGE, "name a file, or --from-env, and not both")
+    if from_env and (not application or not port or approvals is None):
+        raise Ended(USAGE, "--from-env needs --application, --port and --approvals (0 for none)")
     with database():
         from deployments.fleet.apply import apply as apply_it
         from deployments.fleet.apply import difference
         from deployments.fleet.from_variables import Options
 
-        options = Options(application, port, root, unit, restart, health, metrics, approvals, gates)
+        options = Options(application, port, root, unit, restart, health, metrics, approvals or 0, gates)
         declaration = _from_variables(options) if file is None else _read(file)
         found = difference(declaration, actor=operator())
         if as_json:
@@ -81,8 +85,6 @@ def apply(
 def _from_variables(options: Options) -> Declaration:
     from deployments.fleet.from_variables import declaration
 
-    if not options.application or not options.port or options.approvals < 0:
-        raise Ended(USAGE, "--from-env needs --application, --port and --approvals (0 for none)")
     return _valid(lambda: declaration(os.environ, options))
 
 

@@ -204,7 +204,8 @@ class Screen:
     """A live table at a terminal."""
 
     def __init__(self) -> None:
-        self._live = Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible")
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False)
 
     def __enter__(self) -> Screen:
         self._live.__enter__()
@@ -213,12 +214,17 @@ class Screen:
     def __exit__(self, *error: Any) -> None:
         self._live.__exit__(*error)
 
+    def _part(self, now: Said, done: int) -> list[tuple[str, ...]]:
+        """The steps around the current one, as many as fit: a plan of many hosts is longer than a screen."""
+        fits = max(self._console.height - 8, 5)
+        start = max(0, done - fits // 2)
+        return step_rows(now)[start : start + fits]
+
     def show(self, now: Said) -> None:
         """Draw it anew."""
         title = Text(clean(head(now)[0]), style=COLOURS.get(now["status"], ""))
         steps = steps_of(now)
         done = sum(step["status"] in ("passed", "skipped") for _, step in steps)
-        rows = [[clean(cell) for cell in row] for row in step_rows(now)]
         why = Text(clean(now.get("reason") or ""))
-        made = rich_table(COLUMNS[:5], [row[:5] for row in rows])
+        made = rich_table(COLUMNS[:5], [[clean(cell) for cell in row[:5]] for row in self._part(now, done)])
         self._live.update(Group(title, Text(f"{done} of {len(steps)} steps"), why, made), refresh=True)
