@@ -12,7 +12,7 @@ django.setup()
 # ruff: noqa: E402 - Django has to be set up before its apps are imported.
 from aureus.celery import app
 from benchmarks import memory
-from deployments import execution, tasks
+from deployments import execution, hints
 
 HOPS = "bench:hops"
 
@@ -31,5 +31,5 @@ def advance(deployment_id: str, lane: str) -> None:
 
 
 def hint(deployment_id: str, lane: str) -> bool:
-    """As deployments.tasks.hint, for this benchmark's task."""
-    return tasks.publish(advance, [deployment_id, lane], lane)
+    """As deployments.hints.hint, for this benchmark's task."""
+    return hints.publish("bench advance", [deployment_id, lane], lane)

@@ -17,10 +17,10 @@ from celery import current_app
 from django.db import DatabaseError, close_old_connections, connection
 from kombu.exceptions import OperationalError
 
-from deployments import execution, leases, watching
+from deployments import execution, leases, smoke, watching
+from deployments.hints import hint, hint_smoke
 from deployments.models import Deployment
 from deployments.outside import Outside, real
-from deployments.tasks import hint
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,8 @@ class Dispatcher:
             self.away_since = None
             for deployment_id, lane in leases.sweep():
                 hint(deployment_id, lane)
+            for run in smoke.due():
+                hint_smoke(run)
             return
         self.away_since = now if self.away_since is None else self.away_since
         if now - self.away_since >= BROKER_AWAY_FOR:

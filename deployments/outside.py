@@ -47,7 +47,7 @@ def real() -> Outside:
 
 def artifact_store() -> ArtifactStore:
     """Where versions' bytes are kept."""
-    return DirectoryStore(Path(settings.AUREUS.home) / "artifacts")
+    return DirectoryStore(Path(settings.AUREUS.ARTIFACT_DIR))
 
 
 def address_of(host: Host) -> HostAddress:

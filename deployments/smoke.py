@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F, Q
 
-from aureus import clock
+from aureus import clock, lease
 from aureus.journal.actor import AUREUS, Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid
@@ -39,6 +41,10 @@ from releases.spec import number_of
 WITHIN = 45.0
 """Seconds a whole run may take; the API waits 50."""
 BALANCER = "balancer"
+FIRST_HINT = 5.0
+"""Seconds after which a run that nobody has taken up is hinted again."""
+ATTEMPTS = 3
+LOST = "the workers that ran it were lost"
 
 Test = EndpointTest | WorkflowTest
 
@@ -62,14 +68,15 @@ def checked(tests: object) -> tuple[Test, ...]:
         raise Invalid("the smoke tests cannot be run", errors=error.errors) from error
 
 
-def ask(deployment: Deployment, tests: Sequence[Any], *, asked_by: str) -> SmokeRun:
-    """Write a run down before anything is asked of a host."""
+def ask(deployment: Deployment, tests: Sequence[Any], *, asked_by: str, by_step: bool = False) -> SmokeRun:
+    """Write a run down before anything is asked of a host. A step's own run is in that step's hands alone."""
     checked(list(tests))
     return SmokeRun.objects.create(
         subject=deployment.id,
         content=deployment.version.content,
         tests=list(tests),
         asked_by=asked_by,
+        status="running" if by_step else "pending",
         not_before=clock.now(),
         within=WITHIN + 15,
     )
@@ -179,9 +186,21 @@ def _store(
     return run
 
 
+def due(limit: int = 100) -> list[str]:
+    """Runs that were asked for and that no worker has in hand: their message was lost, or their worker was."""
+    with transaction.atomic():
+        now = clock.now()
+        waiting = SmokeRun.objects.select_for_update(skip_locked=True).filter(
+            Q(status="pending") | Q(status="running", lease_until__lte=now), verdict="", not_before__lte=now
+        )
+        runs = list(waiting.filter(at__lt=now - timedelta(seconds=FIRST_HINT))[:limit])
+        SmokeRun.objects.filter(pk__in=[r.pk for r in runs]).update(not_before=now + timedelta(seconds=FIRST_HINT))
+    return [str(run.uuid) for run in runs]
+
+
 def carry_out_asked(uuid: str, outside: Outside, hint: Callable[[str, str], object]) -> None:
     """Carry out what CI asked for; where the policy says so, its failure undoes the deployment in one transaction."""
-    run = SmokeRun.objects.filter(uuid=uuid, verdict="").first()
+    run = taken_up(uuid)
     if run is None:
         return
     deployment = Deployment.objects.select_related("installation__environment", "version__application").get(
@@ -192,6 +211,21 @@ def carry_out_asked(uuid: str, outside: Outside, hint: Callable[[str, str], obje
         rollback = _failed(run)
         if rollback is not None:
             hint(str(rollback.id), "rollback")
+
+
+def taken_up(uuid: str) -> SmokeRun | None:
+    """The run, in this worker's hands for as long as a run may take; None where another has it, or it has ended."""
+    SmokeRun.objects.filter(uuid=uuid, status="pending").update(not_before=clock.now())
+    run = SmokeRun.objects.filter(uuid=uuid, verdict="").first()
+    if run is None or run.pk not in lease.claim(SmokeRun._meta.db_table, [run.pk]):
+        return None
+    # No heartbeat: a run is bounded, and a lease as long as that bound says the same.
+    SmokeRun.objects.filter(pk=run.pk).update(lease_until=F("deadline_at"))
+    run.refresh_from_db()
+    if run.attempts > ATTEMPTS:
+        _store(run, [{"name": t["name"], "status": "failed", "duration": 0, "error": LOST} for t in run.tests], [], {})
+        return None
+    return run
 
 
 @transaction.atomic

@@ -25,7 +25,7 @@ def of_user(user: User) -> Actor:
 
 def of_key(key: ApiKey) -> Actor:
     """A machine. A user name holds no colon, so nobody is called like a key."""
-    return Actor(f"key:{key.name}", "key", _roles(Grant.objects.filter(key=key)))
+    return Actor(f"key:{key.name}", "key", _roles(Grant.objects.filter(key=key)), key.created_by)
 
 
 def _roles(grants: Iterable[Grant], always: Iterable[tuple[str, Role]] = ()) -> dict[str, frozenset[Role]]:

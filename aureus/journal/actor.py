@@ -20,15 +20,22 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person, an API key, or Aureus itself. Rules of separation look at `name`, which is the person's.
+    """A person, an API key, or Aureus itself. Rules of separation look at the person behind it.
 
     kind: "user", "key" or "system".
     roles: environment name (or EVERYWHERE) -> roles held there.
+    person: who issued a key, and so answers for what it does; empty for a person.
     """
 
     name: str
     kind: str = "user"
     roles: Mapping[str, frozenset[Role]] = field(default_factory=dict)
+    person: str = ""
+
+    @property
+    def answerable(self) -> str:
+        """The person who answers for this actor."""
+        return self.person or self.name
 
     def holds(self, environment: str | None = None) -> frozenset[Role]:
         """The roles in an environment; without one, the roles held anywhere at all."""

@@ -7,12 +7,9 @@ import time
 from typing import Any
 from uuid import UUID
 
-import structlog
-from celery import current_app
 from django.conf import settings
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
-from kombu.exceptions import OperationalError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,27 +19,14 @@ from aureus.journal.refusals import NotFound
 from deployments import smoke
 from deployments.api.bodies import SmokeBody
 from deployments.api.shapes import SmokeRunShape
+from deployments.hints import hint_smoke
 from health.models import SmokeRun
 from releases.asking import actor_of
 
-log = structlog.get_logger(__name__)
 TAGS = ["smoke tests"]
 PATIENCE = 50.0
 """Seconds an answer waits for the results."""
 EVERY = 0.1
-IMPATIENT = {
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0.1,
-    "interval_max": 0.1,
-    "connect_retries_timeout": 1,
-    "socket_connect_timeout": 1,
-    "socket_timeout": 1,
-    "retry_on_timeout": False,
-}
-"""Measured with the settings of workers: a queue that refuses holds a publisher up for 6 s, a silent one far longer."""
-TASK, QUEUE = "run smoke tests", "smoke"
-
 _waiting = threading.BoundedSemaphore(max(1, settings.AUREUS.DATABASE_POOL_SIZE // 2))
 """At most half of this process's threads wait, so that the others can still take a rollback."""
 
@@ -76,7 +60,7 @@ class SmokeTests(GenericAPIView):
         if response.status_code != 202:
             return response
         run = SmokeRun.objects.get(uuid=response.data["id"])
-        if not run.verdict and _publish(run.uuid):
+        if not run.verdict and hint_smoke(str(run.uuid)):
             run = _finished(run)
         response.data, response.status_code = _shown(run), 200 if run.verdict else 202
         return response
@@ -89,18 +73,6 @@ class OneSmokeRun(APIView):
         if run is None:
             raise NotFound(f"there is no smoke run {run_id} of this deployment")
         return Response(_shown(run))
-
-
-def _publish(run: UUID) -> bool:
-    """Tell a worker; False where the queue does not take it, which is known within a second."""
-    try:
-        with current_app.connection_for_write(connect_timeout=1, transport_options=IMPATIENT) as queue:
-            # By name: the task's module brings the SSH drivers along, which the web has no use for.
-            current_app.send_task(TASK, [str(run)], queue=QUEUE, expires=300, retry=False, connection=queue)
-    except (OperationalError, OSError) as error:
-        log.warning("the queue does not take a smoke run", run=str(run), error=str(error))
-        return False
-    return True
 
 
 def _finished(run: SmokeRun) -> SmokeRun:

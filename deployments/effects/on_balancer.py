@@ -102,6 +102,7 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
         wanted = change(before)
     except desired.NobodyLeft as error:
         return failed(str(error), permanent=True, rule="last serving host")
+    wanted = _without_owed(work, wanted)
     if any(wanted.values()):
         if not _write_down(work, wanted):
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
@@ -109,6 +110,13 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
             _make_live(traffic, work.installation, wanted, work.fence)
     seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
+
+
+def _without_owed(work: Work, wanted: dict[str, int]) -> dict[str, int]:
+    """An owed host serves nothing until it was converged, unless nobody else would serve."""
+    owed = {name for name, target in work.targets.items() if target.state == TargetState.OWED}
+    clean = {name: 0 if name in owed else weight for name, weight in wanted.items()}
+    return clean if any(clean.values()) else wanted
 
 
 def _make_live(traffic: Traffic, installation: Installation, wanted: Mapping[str, int], fence: int) -> None:

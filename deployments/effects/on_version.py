@@ -63,7 +63,7 @@ def _once(work: Work, command: str) -> Answer:
 
 def smoke(work: Work) -> Answer:
     """The tests declared for this installation, against every host and once through the balancer."""
-    run = smoke_tests.ask(work.deployment, work.installation.smoke, asked_by="aureus")
+    run = smoke_tests.ask(work.deployment, work.installation.smoke, asked_by="aureus", by_step=True)
     Step.objects.filter(pk=work.step.pk, fence=work.fence).update(smoke_run=run)
     run = smoke_tests.carry_out(run, work.deployment, work.outside)
     if run.verdict == "passed":

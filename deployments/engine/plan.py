@@ -71,7 +71,7 @@ def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...
         label = f"batch {number} of {len(parts)}" if len(parts) > 1 else "all hosts"
         stages += _batch(site, batch, label, PlannedStage(label, (), max_failures=borne))
     if site.smoke:
-        stages.append(PlannedStage("smoke tests", (PlannedStep("smoke"),), lane="watch", retries=0))
+        stages.append(PlannedStage("smoke tests", (PlannedStep("smoke"),), lane="watch"))
     return tuple(stages)
 
 
@@ -142,7 +142,7 @@ def _batch(site: Site, batch: Batch, label: str, guard: PlannedStage, within: fl
         add("back in the balancer", PlannedStep("put_in", input=group, within=within or QUICK))
     if batch.bake > 0:
         watch = PlannedStep("watch", input={**group, "seconds": batch.bake}, within=batch.bake + 86_400)
-        stages.append(PlannedStage(f"{label}: watched", (watch,), lane="watch", retries=0))
+        stages.append(PlannedStage(f"{label}: watched", (watch,), lane="watch"))
     return stages
 
 

@@ -46,7 +46,7 @@ def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool)
     deployment = locked(deployment_id)
     if deployment.is_rollback or deployment.status not in WAITING:
         raise Conflict(f"nothing is to be approved: the deployment {_is(deployment)}", code="not_waiting")
-    if actor.name == deployment.requested_by:
+    if actor.answerable in (deployment.requested_by, deployment.answerable):
         raise NotAllowed("you asked for this deployment: somebody else has to approve it", code="self_approval")
     if actor.kind != "user":
         raise NotAllowed("only people approve, not API keys", code="not_a_person")

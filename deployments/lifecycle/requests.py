@@ -174,6 +174,7 @@ def _create(
         strategy=_strategy(installation, wish),
         source=source,
         requested_by=actor.name,
+        answerable=actor.answerable,
         label=wish.label,
         metadata=dict(wish.metadata),
         digest=version.digest,

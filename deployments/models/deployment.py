@@ -46,6 +46,7 @@ class Deployment(models.Model):
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retries")
     because = models.TextField(blank=True, help_text="Why it was asked for, where a reason was demanded.")
     requested_by = models.CharField(max_length=150)
+    answerable = models.CharField(max_length=150, blank=True, help_text="The person behind who asked for it.")
     label = models.CharField(max_length=200, blank=True, help_text="deployedBy or promotedBy of the request, echoed.")
     metadata = models.JSONField(default=dict, blank=True)
     digest = models.CharField(max_length=64, help_text="The version's digest when this was asked for.")
@@ -82,6 +83,9 @@ class Deployment(models.Model):
             models.Index(fields=["-created_at", "-id"]),
             models.Index(fields=["installation", "-created_at"]),
             models.Index(fields=["wake_at"], condition=Q(wake_at__isnull=False), name="deployment_due"),
+            models.Index(
+                fields=["installation", "-deployed_at"], condition=Q(status=Status.DEPLOYED), name="deployment_current"
+            ),
             models.Index(
                 fields=["installation", "status"], condition=~Q(status=Status.FAILED), name="deployment_living"
             ),

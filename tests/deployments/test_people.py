@@ -157,3 +157,12 @@ def test_a_key_is_no_person_and_does_not_approve(fleet):
     deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
     with pytest.raises(NotAllowed, match="only people"):
         lifecycle.approve(deployment.pk, actor=type(BOB)("robot", "key"))
+
+
+def test_who_issued_a_key_does_not_approve_what_that_key_asked_for(fleet):
+    fleet.environment("staging", approvals=1)
+    robot = type(BOB)("key:ci", "key", person="bob")
+    deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=robot)
+    with pytest.raises(NotAllowed, match="somebody else"):
+        lifecycle.approve(deployment.pk, actor=BOB)
+    lifecycle.approve(deployment.pk, actor=ALICE)
