@@ -48,7 +48,7 @@ def _empty_tasks() -> list[float]:
         empty.apply_async([time.time()], queue="deploy")
         time.sleep(EVERY)
     wait_until(lambda: seen.llen(HOPS) == EMPTY, seconds=60, what="the empty tasks")
-    return sorted(float(value) for value in seen.lrange(HOPS, 0, -1))  # type: ignore[union-attr]
+    return sorted(float(value) for value in seen.lrange(HOPS, 0, -1))
 
 
 def _fleet() -> str:

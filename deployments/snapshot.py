@@ -29,11 +29,11 @@ def facts_of(deployment: Deployment, now: datetime) -> facts.Deployment:
     """What `decide` reads of one deployment, under its lock. Steps that passed or were skipped say nothing."""
     with connection.cursor() as cursor:
         cursor.execute(STAGES, [deployment.pk])
-        stages = [facts.Stage(*row[:5], OnFailure(row[5]), *row[6:]) for row in cursor]
+        stages = [_stage(*row) for row in cursor]
         cursor.execute(STEPS, [deployment.pk])
-        steps = [_step(row) for row in cursor]
+        steps = [_step(*row) for row in cursor]
         cursor.execute(TARGETS, [deployment.pk])
-        targets = [facts.Target(*row[:6], TargetState(row[6])) for row in cursor]
+        targets = [_target(*row) for row in cursor]
     waits = deployment.status in WAITING
     return facts.Deployment(
         id=str(deployment.id),
@@ -68,9 +68,24 @@ TARGETS = """
 """
 
 
-def _step(row: tuple[Any, ...]) -> facts.Step:
-    removes = tuple(json.loads(row[4]) if isinstance(row[4], str) else row[4])
-    return facts.Step(*row[:4], removes, StepStatus(row[5]), *row[6:])
+def _stage(*row: Any) -> facts.Stage:
+    position, name, lane, min_serving, max_failures, on_failure, retries, patience = row
+    return facts.Stage(position, name, lane, min_serving, max_failures, OnFailure(on_failure), retries, patience)
+
+
+def _step(*row: Any) -> facts.Step:
+    step, stage, kind, target, removes, status, *rest = row
+    names = tuple(json.loads(removes) if isinstance(removes, str) else removes)
+    reason, held, not_before, deadline_at, lease_until, fence, attempts, failures, failing_since = rest
+    return facts.Step(
+        step, stage, kind, target, names, StepStatus(status), reason, held, not_before, deadline_at, lease_until,
+        fence, attempts, failures, failing_since,
+    )  # fmt: skip
+
+
+def _target(*row: Any) -> facts.Target:
+    name, to_content, from_content, back_content, claimed, serving, state = row
+    return facts.Target(name, to_content, from_content, back_content, claimed, serving, TargetState(state))
 
 
 def start_of(deployment: Deployment, now: datetime) -> facts.Start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -194,7 +195,7 @@ class DeploymentAdmin(ReadOnly):
         environment = None if name == "promote" else deployment.installation.environment.name
         return request.may(f"deployment-{name}", environment)  # type: ignore[attr-defined]
 
-    def say(self, request: HttpRequest, pk: object, name: str) -> HttpResponse:
+    def say(self, request: HttpRequest, pk: UUID, name: str) -> HttpResponse:
         """Ask for the reason, then do it; a refusal is shown as the sentence it is."""
         deployment = Deployment.objects.select_related("installation__environment", "version").filter(pk=pk).first()
         if deployment is None or name not in VERBS:

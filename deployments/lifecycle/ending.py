@@ -33,8 +33,8 @@ def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS
         columns["deployed_at"] = now
     move(deployment, action.status, actor=actor, reason=action.why, outcome=action.outcome, **columns)
     _record_fleet(deployment)
-    if deployment.reverts_id is not None:
-        _record_undone(deployment)
+    if deployment.reverts is not None:
+        _record_undone(deployment, deployment.reverts)
     if action.status is Status.DEPLOYED:
         _deployed(deployment, actor)
     if undone:
@@ -87,9 +87,8 @@ def _record_fleet(deployment: Deployment) -> None:
         Endpoint.objects.filter(pk=target.endpoint_id).update(recorded=target.to_content, owed="", owed_at=None)
 
 
-def _record_undone(rollback: Deployment) -> None:
+def _record_undone(rollback: Deployment, origin: Deployment) -> None:
     """What the undone attempts say of their hosts: back where they belong, or owed."""
-    origin = Deployment.objects.get(pk=rollback.reverts_id)
     attempts = rollback.installation.deployments.filter(reverts=None, created_at__gte=origin.created_at)
     for state, words in ((TargetState.ON_TO, TargetState.ON_BACK), (TargetState.OWED, TargetState.OWED)):
         hosts = rollback.targets.filter(state=state, claimed_at__isnull=False).values("endpoint_id")
