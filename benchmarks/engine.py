@@ -104,7 +104,8 @@ def _deploy(environment: str, number: int) -> tuple[float, list[float], int]:
     deployment.refresh_from_db()
     if deployment.status != "deployed":
         raise RuntimeError(deployment.reason)
-    steps = list(deployment.steps.order_by("started_at").values_list("started_at", "ended_at"))
+    rows = deployment.steps.order_by("started_at").values_list("started_at", "ended_at")
+    steps = [(began_at, ended_at) for began_at, ended_at in rows if began_at and ended_at]
     gaps = [(later[0] - earlier[1]).total_seconds() for earlier, later in itertools.pairwise(steps)]
     return seconds, [gap for gap in gaps if gap > 0], len(steps)
 
