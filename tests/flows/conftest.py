@@ -1,18 +1,18 @@
-"""One stage for all flows; its folder may be entered by the user who runs PostgreSQL."""
+"""One rig for all flows; its folder may be entered by the user who runs PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.flows.stage import Stage
+from tests.flows.rig import Rig
 
 
 @pytest.fixture(scope="session")
-def stage(open_folder: Path) -> Iterator[Stage]:
+def rig(open_folder: Path) -> Iterator[Rig]:
     folder = open_folder / "flows"
     folder.mkdir(mode=0o711)
-    made = Stage(folder)
+    made = Rig(folder)
     try:
         made.begin()
         yield made

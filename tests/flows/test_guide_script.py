@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.stage import Stage
+from tests.flows.rig import Rig
 
 pytestmark = pytest.mark.flow
 
@@ -20,7 +20,7 @@ SPEC = {
 }
 
 
-def script(stage: Stage, number: str) -> str:
+def script(rig: Rig, number: str) -> str:
     """The guide's text with another version, address and token, and with its promotion lines switched on."""
     text = SCRIPT.read_text()
     begun = text.index("# PROD_DEPLOYMENT_ID")
@@ -28,8 +28,8 @@ def script(stage: Stage, number: str) -> str:
     promotion = "\n".join(line.removeprefix("# ") for line in text[begun:ended].split("\n"))
     changes = {
         'VERSION="1.0.0"': f'VERSION="{number}"',
-        "https://console.aureus.example.com/api": f"{stage.aureus.url}/api",
-        "your-jwt-token": stage.client.token,
+        "https://console.aureus.example.com/api": f"{rig.aureus.url}/api",
+        "your-jwt-token": rig.client.token,
     }
     text = text[:begun] + promotion + text[ended:]
     for before, after in changes.items():
@@ -38,14 +38,14 @@ def script(stage: Stage, number: str) -> str:
     return text
 
 
-def run_script(stage: Stage, number: str, folder: Path) -> str:
+def run_script(rig: Rig, number: str, folder: Path) -> str:
     """Run it where `sleep` is short: its ten seconds between two looks are the guide's, not ours to wait for."""
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin" / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 0.5\n")
     (folder / "bin" / "sleep").chmod(0o755)
     (folder / "workflow-spec.json").write_text(json.dumps(SPEC))
     done = subprocess.run(
-        ["bash", "-c", script(stage, number)],
+        ["bash", "-c", script(rig, number)],
         cwd=folder,
         env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"},
         capture_output=True,
@@ -56,44 +56,44 @@ def run_script(stage: Stage, number: str, folder: Path) -> str:
     return done.stdout
 
 
-def call_by_hand(stage: Stage, number: str) -> None:
+def call_by_hand(rig: Rig, number: str) -> None:
     """The same calls where curl or jq is not installed."""
-    version = stage.client.register(SPEC, number)
-    staged = stage.client.deploy(version["id"], "staging")
-    stage.until(staged["id"], lambda now: now["status"] == "deployed", "staging is deployed")
+    version = rig.client.register(SPEC, number)
+    staged = rig.client.deploy(version["id"], "staging")
+    rig.until(staged["id"], lambda now: now["status"] == "deployed", "staging is deployed")
     tests = [{"name": "Basic Workflow", "workflowId": "my-workflow"}]
-    assert stage.client.smoke(staged["id"], tests)["overallStatus"] == "passed"
-    stage.client.promote(staged["id"])
+    assert rig.client.smoke(staged["id"], tests)["overallStatus"] == "passed"
+    rig.client.promote(staged["id"])
 
 
-def ship(stage: Stage, number: str, folder: Path) -> str:
+def ship(rig: Rig, number: str, folder: Path) -> str:
     """Bring a version through to production; the id of its deployment there."""
     if shutil.which("curl") and shutil.which("jq"):
-        said = run_script(stage, number, folder)
+        said = run_script(rig, number, folder)
         assert "Staging deployment successful" in said
         assert "Smoke tests passed" in said
     else:
-        call_by_hand(stage, number)
-    [newest] = stage.client.get("/deployments?environment=production&limit=1")
+        call_by_hand(rig, number)
+    [newest] = rig.client.get("/deployments?environment=production&limit=1")
     assert newest["version"] == number
-    stage.until(newest["id"], lambda now: now["status"] == "deployed", f"{number} is in production")
+    rig.until(newest["id"], lambda now: now["status"] == "deployed", f"{number} is in production")
     return str(newest["id"])
 
 
 def test_the_guides_script_ships_two_versions_and_the_guides_rollback_brings_the_first_one_back(
-    stage: Stage, tmp_path: Path
+    rig: Rig, tmp_path: Path
 ) -> None:
-    fleet = stage.fleet("my-workflow", {"staging": 1, "production": 2}, production={"promote_from": "staging"})
-    first = ship(stage, "1.0.0", tmp_path)
-    stage.until(first, lambda now: now["window"]["status"] == "pass", "1.0.0 has proven good")
-    second = ship(stage, "1.1.0", tmp_path)
+    fleet = rig.fleet("my-workflow", {"staging": 1, "production": 2}, production={"promote_from": "staging"})
+    first = ship(rig, "1.0.0", tmp_path)
+    rig.until(first, lambda now: now["window"]["status"] == "pass", "1.0.0 has proven good")
+    second = ship(rig, "1.1.0", tmp_path)
     assert fleet.versions("production") == ["1.1.0", "1.1.0"]
 
-    rollback = stage.client.roll_back(second, "Automated rollback due to health check failure")
+    rollback = rig.client.roll_back(second, "Automated rollback due to health check failure")
     assert rollback["id"]
-    stage.until(rollback["id"], lambda now: now["status"] == "deployed", "the rollback is done")
+    rig.until(rollback["id"], lambda now: now["status"] == "deployed", "the rollback is done")
     assert fleet.versions("production") == ["1.0.0", "1.0.0"]
-    undone = stage.client.deployment(second)
+    undone = rig.client.deployment(second)
     assert (undone["status"], undone["rollback"]["id"]) == ("rolled_back", rollback["id"])
-    [current] = stage.client.get("/deployments?environment=production&current=true")
+    [current] = rig.client.get("/deployments?environment=production&current=true")
     assert (current["id"], current["version"]) == (rollback["id"], "1.0.0")

@@ -11,52 +11,52 @@ import redis
 
 from aureus.embedded import kept
 from tests.conftest import wait_until
-from tests.flows.stage import Stage, environ_of
+from tests.flows.rig import Rig, environ_of
 from tests.test_up import command_of, descendants_of
 
 pytestmark = pytest.mark.flow
 
 
-def canaries(stage: Stage) -> dict[str, str]:
+def canaries(rig: Rig) -> dict[str, str]:
     """Secrets by name. Of the SSH key, a line of its middle: no other key has it."""
-    found = kept.read(stage.aureus.home)
+    found = kept.read(rig.aureus.home)
     assert found
     return {
-        "SSH key": stage.key.read_text().splitlines()[2],
+        "SSH key": rig.key.read_text().splitlines()[2],
         "JWT secret": found.jwt_secret,
-        "admin password": stage.aureus.password,
+        "admin password": rig.aureus.password,
         "database password": found.postgres_password,
     }
 
 
-def hits(stage: Stage, places: dict[str, str]) -> list[str]:
+def hits(rig: Rig, places: dict[str, str]) -> list[str]:
     assert all(places.values()), "a place that is empty proves nothing"
-    return [f"{name} in {place}" for name, value in canaries(stage).items() for place, text in places.items()
+    return [f"{name} in {place}" for name, value in canaries(rig).items() for place, text in places.items()
             if value in text]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def busy(stage: Stage) -> Stage:
+def busy(rig: Rig) -> Rig:
     """Every part has worked with the secrets before anybody looks."""
-    stage.fleet("canary", {"canary": 1})
-    stage.deployed("canary", "1.0.0", "canary")
-    return stage
+    rig.fleet("canary", {"canary": 1})
+    rig.deployed("canary", "1.0.0", "canary")
+    return rig
 
 
-def test_no_secret_lies_in_a_row_of_the_database(busy: Stage) -> None:
+def test_no_secret_lies_in_a_row_of_the_database(busy: Rig) -> None:
     tables = [name for (name,) in busy.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
     assert {"deployments_host", "deployments_step", "journal_event", "auth_user"} <= set(tables)
     dump = {name: busy.rows(f"SELECT coalesce(string_agg(t::text, E'\\n'), '-') FROM \"{name}\" t") for name in tables}
     assert not hits(busy, {f"table {name}": str(rows[0][0]) for name, rows in dump.items()})
 
 
-def test_no_secret_lies_in_a_log(busy: Stage) -> None:
+def test_no_secret_lies_in_a_log(busy: Rig) -> None:
     logs = {log.name: log.read_text(errors="replace") or "-" for log in (busy.aureus.home / "logs").iterdir()}
     assert "worker-deploy.log" in logs
     assert not hits(busy, logs)
 
 
-def test_no_secret_lies_in_valkey(busy: Stage) -> None:
+def test_no_secret_lies_in_valkey(busy: Rig) -> None:
     client = redis.Redis(port=busy.valkey.port, password=busy.valkey.password, socket_timeout=5)
     try:
         names = list(client.scan_iter(count=1000))
@@ -69,7 +69,7 @@ def test_no_secret_lies_in_valkey(busy: Stage) -> None:
     assert not hits(busy, {**dumped, "the append-only file": appended.decode("latin-1")})
 
 
-def test_no_secret_stands_on_a_page_of_flower(busy: Stage) -> None:
+def test_no_secret_stands_on_a_page_of_flower(busy: Rig) -> None:
     found = kept.read(busy.aureus.home)
     assert found
     given = b64encode(f"aureus:{found.flower_password}".encode()).decode()
@@ -92,7 +92,7 @@ def test_no_secret_stands_on_a_page_of_flower(busy: Stage) -> None:
     assert not hits(busy, pages)
 
 
-def test_no_secret_stands_in_a_process_list_or_in_the_environment_of_web_beat_and_flower(busy: Stage) -> None:
+def test_no_secret_stands_in_a_process_list_or_in_the_environment_of_web_beat_and_flower(busy: Rig) -> None:
     assert busy.aureus.process
     up = busy.aureus.process.pid
     commands = {str(pid): command_of(pid) or "-" for pid in [up, *descendants_of(up)]}

@@ -2,22 +2,22 @@
 
 import pytest
 
-from tests.flows.stage import Stage
+from tests.flows.rig import Rig
 
 pytestmark = pytest.mark.flow
 
 
 def test_a_host_that_never_becomes_healthy_stops_the_roll_and_everybody_is_back_on_the_old_version(
-    stage: Stage,
+    rig: Rig,
 ) -> None:
-    fleet = stage.fleet("sick", {"sick": 3})
+    fleet = rig.fleet("sick", {"sick": 3})
     first, second, third = fleet.machines["sick"]
-    stage.deployed("sick", "1.0.0", "sick")
+    rig.deployed("sick", "1.0.0", "sick")
     (second.root / "shared" / "sick").write_text("2.0.0")
 
-    asked = stage.deploy("sick", "2.0.0", "sick")
-    ended = stage.until(asked["id"], lambda now: now["status"] == "failed", "2.0.0 has failed")
-    undone = stage.until(ended["rollback"]["id"], lambda now: now["status"] == "deployed", "the rollback is done")
+    asked = rig.deploy("sick", "2.0.0", "sick")
+    ended = rig.until(asked["id"], lambda now: now["status"] == "failed", "2.0.0 has failed")
+    undone = rig.until(ended["rollback"]["id"], lambda now: now["status"] == "deployed", "the rollback is done")
 
     assert fleet.versions("sick") == ["1.0.0", "1.0.0", "1.0.0"]
     assert undone["version"] == "1.0.0"
@@ -27,10 +27,10 @@ def test_a_host_that_never_becomes_healthy_stops_the_roll_and_everybody_is_back_
     assert [content.rsplit("-", 1)[0] for content in activated[second.name]] == ["1.0.0", "2.0.0", "1.0.0"]
     assert {target["host"]: target["state"] for target in ended["targets"]}[third.name] == "untouched"
 
-    [failed] = [step for step in stage.client.get(f"/deployments/{asked['id']}/steps") if step["status"] == "failed"]
+    [failed] = [step for step in rig.client.get(f"/deployments/{asked['id']}/steps") if step["status"] == "failed"]
     assert (failed["kind"], failed["host"]) == ("verify", second.name)
     assert "answered 503" in failed["reason"]
     assert failed["rule"]
     assert failed["next"]
     assert second.name in ended["reason"]
-    assert second.name in stage.client.get(f"/deployments/{asked['id']}/explain")["sentence"]
+    assert second.name in rig.client.get(f"/deployments/{asked['id']}/explain")["sentence"]

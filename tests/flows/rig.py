@@ -1,4 +1,4 @@
-"""The stage of the flow tests: a real `aureus up`, a Valkey of its own, and as many SSH hosts as a test asks for."""
+"""The rig of the flow tests: a real `aureus up`, a Valkey of its own, and as many SSH hosts as a test asks for."""
 
 import itertools
 import json
@@ -66,7 +66,7 @@ class Fleet:
             machine.stop()
 
 
-class Stage:
+class Rig:
     """One for the whole run. Each test declares a fleet of its own, so that they may come in any order."""
 
     def __init__(self, folder: Path) -> None:
