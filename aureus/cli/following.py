@@ -88,7 +88,8 @@ def head(now: Said) -> list[str]:
     outcome = f" ({now['outcome']})" if now.get("outcome") else ""
     lines = [f"{now['workflowId']}@{now['version']} to {now['environment']}: {now['status']}{outcome}"]
     lines.append(f"{now['id']}, {now['strategy']}, asked by {now['deployedBy']} at {when(now['createdAt'])} UTC")
-    for word, name in (("reverts", "undoes"), ("sourceDeploymentId", "comes from"), ("retryOf", "tries again")):
+    again = "completes" if now["strategy"] == "converge" else "tries again"
+    for word, name in (("reverts", "undoes"), ("sourceDeploymentId", "comes from"), ("retryOf", again)):
         if now.get(word):
             lines.append(f"{name} {now[word]}")
     if now.get("rollback"):
@@ -173,7 +174,7 @@ class Lines:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._status = ""
-        self._steps: dict[Any, tuple[str, str]] = {}
+        self._told: set[tuple[Any, str, str]] = set()
 
     def __enter__(self) -> Lines:
         return self
@@ -182,18 +183,28 @@ class Lines:
         pass
 
     def show(self, now: Said) -> None:
-        """Tell what is new since the last look."""
-        told = f"{now['status']}{': ' + now['reason'] if now.get('reason') else ''}"
-        if told != self._status and now["status"] not in OVER:
-            self._tell(told)
-        self._status = told
-        for _, step in steps_of(now):
-            seen = ("held" if step["held"] else step["status"], step["reason"])
-            untold = self._steps.get(step["id"]) != seen
-            if untold and step["attempts"] and (seen[0] != "pending" or seen[1]):
-                where = f" {step['host']}" if step["host"] else ""
-                self._tell(f"{step['kind']}{where}: {seen[0]}{': ' + seen[1] if seen[1] else ''}")
-            self._steps[step["id"]] = seen
+        """Tell what is new since the last look; what is looked at again with the same result is not."""
+        steps = [step for _, step in steps_of(now) if step["attempts"]]
+        reason = now.get("reason") or ""
+        news = now["status"] != self._status or not any(step["reason"] == reason for step in steps)
+        if news and now["status"] not in OVER and self._is_new(None, now["status"], reason):
+            self._tell(f"{now['status']}{': ' + reason if reason else ''}")
+        self._status = now["status"]
+        for step in steps:
+            self._step(step)
+
+    def _step(self, step: Said) -> None:
+        state, reason = "held" if step["held"] else step["status"], step["reason"]
+        going_on = state in ("pending", "running")
+        if self._is_new(step["id"], "going on" if going_on else state, reason):
+            where = f" {step['host']}" if step["host"] else ""
+            self._tell(f"{step['kind']}{where}: {state}{': ' + reason if reason else ''}")
+
+    def _is_new(self, what: Any, state: str, reason: str) -> bool:
+        one = (what, state, reason)
+        is_new = one not in self._told
+        self._told.add(one)
+        return is_new
 
     def _tell(self, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S', time.gmtime())} {text}"

@@ -81,7 +81,9 @@ def database() -> Iterator[None]:
     except ProgrammingError as error:
         if "does not exist" not in str(error):
             raise
-        raise Ended(FAILED, "the database has no tables yet: start `aureus up` once, which makes them") from None
+        said = str(error).strip().splitlines()[0]
+        what = "start `aureus up` once (or anew after an update), which makes and mends its tables"
+        raise Ended(FAILED, f"the database does not fit this version of Aureus: {what} ({said})") from None
 
 
 def operator() -> Any:

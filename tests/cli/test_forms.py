@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from aureus.cli import app, output, reference
+from aureus.cli import app, following, output, reference
 from tests.cli.conftest import deployment_of, run
 
 ROOT = Path(__file__).parents[2]
@@ -194,3 +194,13 @@ def test_a_database_that_is_not_there_is_a_sentence(tmp_path):
     assert done.returncode == 1
     assert "the database does not answer: start it with `aureus up`" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_looked_at_again_with_the_same_result_is_told_once(capsys):
+    lines = following.Lines()
+    for state in ("running", "pending", "running", "pending", "failed"):
+        step = {"id": 1, "kind": "verify", "host": "p1", "status": state, "held": False, "reason": "503", "attempts": 1}
+        plan = {"stages": [{"name": "all hosts", "steps": [step]}]}
+        lines.show({"status": "in_progress", "reason": "503", "plan": plan})
+    told = [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["in_progress: 503", "verify p1: running: 503", "verify p1: failed: 503"]
