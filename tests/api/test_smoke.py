@@ -98,7 +98,7 @@ def test_where_no_more_threads_may_wait_the_answer_says_where_the_results_will_b
     assert (told["overallStatus"], told["testResults"], told["totalTests"]) == ("running", [], 2)
     assert api.get(told["url"], as_="vera").json() == told
     with Redis.from_url(queue) as client:
-        [message] = map(json.loads, client.lrange(f"aureus:smoke", 0, -1))
+        [message] = map(json.loads, client.lrange("aureus:smoke", 0, -1))
     assert message["headers"]["task"] == tasks.run_smoke.name
     assert json.loads(base64.b64decode(message["body"]))[0] == [told["id"]]
 

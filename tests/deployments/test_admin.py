@@ -71,7 +71,7 @@ def test_a_release_manager_rolls_back_with_a_reason_and_sees_the_rollback(fleet,
     assert b"This field is required" in client.post(say, {"reason": ""}).content
     answer = client.post(say, {"reason": "customers complain"})
     rollback = deployed.rollbacks.get()
-    assert answer.url == reverse("admin:deployments_deployment_change", args=[rollback.pk])
+    assert answer.headers["Location"] == reverse("admin:deployments_deployment_change", args=[rollback.pk])
     assert (rollback.requested_by, rollback.because) == ("dora", "customers complain")
 
 

@@ -1,6 +1,7 @@
 """What the database itself refuses, held against the engine's tables."""
 
 import itertools
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, InternalError, connection, transaction
@@ -20,12 +21,12 @@ def deployment(fleet) -> Deployment:
     return lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
 
 
-def forced(table: str, pk: object, status: str, outcome: str = "") -> None:
+def forced(table: str, pk: int | UUID, status: str, outcome: str = "") -> None:
     """Write a status past the trigger, as a starting point."""
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         extra = ", outcome = %s" if table.endswith("deployment") else ""
-        values = [status, *([outcome] if extra else []), pk]
+        values: list[str | int | UUID] = [status, *([outcome] if extra else []), pk]
         cursor.execute(f"UPDATE {table} SET status = %s{extra} WHERE id = %s", values)
         cursor.execute("SET session_replication_role = DEFAULT")
 

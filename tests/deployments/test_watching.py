@@ -138,7 +138,7 @@ def test_a_rollbacks_own_window_only_holds_and_pages(fleet, second):
     assert judged(window, traffic(window, requests=50, errors=50)) == []
     rollback.refresh_from_db()
     assert rollback.status == "deployed"
-    assert "nothing is undone by itself" in rollback.incidents.first().text
+    assert "nothing is undone by itself" in rollback.incidents.get().text
 
 
 @pytest.fixture

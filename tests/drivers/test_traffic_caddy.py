@@ -32,7 +32,7 @@ def balanced(tmp_path):
 
 def ask(site, count, method="GET", path="/", body=b"sent once"):
     """Count the answers by version; the balancer's own count under their status."""
-    seen = Counter()
+    seen: Counter[str | int] = Counter()
     host, _, port = site.asked_at.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=20)
     for _ in range(count):
@@ -127,8 +127,13 @@ def broken_off(balanced, method, later, body=b""):
     seen = []
     slow = threading.Thread(target=lambda: seen.append(ask(site, 1, method, "/slow?ms=1500", body)))
     slow.start()
-    busy = []
-    wait_until(lambda: busy.extend(n for n in (0, 1) if traffic.in_flight(f"h{n}")) or busy, "the request in flight")
+    busy: list[int] = []
+
+    def at_work() -> bool:
+        busy.extend(n for n in (0, 1) if traffic.in_flight(f"h{n}"))
+        return bool(busy)
+
+    wait_until(at_work, "the request in flight")
     traffic.set_weights({f"h{n}": later(n == busy[0]) for n in range(3)}, fence=3)
     made[busy[0]].stop(signal.SIGKILL)
     slow.join()

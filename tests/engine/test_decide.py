@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,31 +25,33 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=10), NOW - timedelta(seconds=10)
 
 
-def step(number: int, *, stage: int = 0, **more) -> Step:
+def step(number: int, *, stage: int = 0, **more: Any) -> Step:
     return Step(str(number), stage, "any", **{"target": f"h{number}", **more})
 
 
-def target(number: int, **more) -> Target:
-    facts = {"to_content": "b", "from_content": "a", "back_content": "a", "serving": True}
+def target(number: int, **more: Any) -> Target:
+    facts: dict[str, Any] = {"to_content": "b", "from_content": "a", "back_content": "a", "serving": True}
     return Target(f"h{number}", **{**facts, **more})
 
 
 ONE_STAGE = (Stage(0, "first"),)
 
 
-def deployment(*steps: Step, stages=ONE_STAGE, status=Status.IN_PROGRESS, **more) -> Deployment:
+def deployment(
+    *steps: Step, stages: tuple[Stage, ...] = ONE_STAGE, status: Status = Status.IN_PROGRESS, **more: Any
+) -> Deployment:
     targets = more.pop("targets", tuple(target(n) for n in (1, 2, 3)))
     return Deployment("d", status, tuple(stages), tuple(steps), targets, **more)
 
 
-def waiting(**start) -> Deployment:
+def waiting(**start: Any) -> Deployment:
     return deployment(step(1), status=Status.PENDING, start=Start(**start))
 
 
-RUNNING = {"status": StepStatus.RUNNING, "lease_until": SOON, "attempts": 1}
-LOST = {"status": StepStatus.RUNNING, "lease_until": PAST, "attempts": 1}
-FAILED = {"status": StepStatus.FAILED, "reason": "it broke"}
-DONE = {"status": StepStatus.PASSED}
+RUNNING: dict[str, Any] = {"status": StepStatus.RUNNING, "lease_until": SOON, "attempts": 1}
+LOST: dict[str, Any] = {"status": StepStatus.RUNNING, "lease_until": PAST, "attempts": 1}
+FAILED: dict[str, Any] = {"status": StepStatus.FAILED, "reason": "it broke"}
+DONE: dict[str, Any] = {"status": StepStatus.PASSED}
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_the_end_of_the_app_waits_for_the_request_in_flight_and_not_for_idle_con
         connection.getresponse().read()
     busy.request("GET", "/slow?ms=700")
     process = app.process
+    assert process is not None
     app.stop(signal.SIGTERM)
     answer = busy.getresponse()
     assert (answer.status, answer.headers["Connection"], process.returncode) == (200, "close", 0)
@@ -94,6 +95,7 @@ def test_the_load_tool_writes_json_lines_and_ends_with_its_final_figures(tmp_pat
     app.start()
     words = [sys.executable, load.__file__, f"http://{app.dial}/", "--rate", "50", "--clients", "2"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as tool:
+        assert tool.stdout is not None
         first = json.loads(tool.stdout.readline())
         tool.send_signal(signal.SIGTERM)
         final = json.loads(tool.stdout.read().splitlines()[-1])

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from health.workflows import execute
-from tests.health.web import raw, site
+from tests.health.web import Asked, Route, raw, site
 
 
 def spec(*tasks, **fields):
@@ -25,8 +25,13 @@ OK = {"/": lambda _: (200, {"ok": True, "n": 1, "deep": {"x": [1, 2]}})}
 
 
 def test_tasks_run_after_what_they_depend_on():
-    order = []
-    routes = {f"/{name}": lambda asked: (200, order.append(asked.path) or {}) for name in "abc"}
+    order: list[str] = []
+
+    def answer(asked: Asked) -> tuple[int, object]:
+        order.append(asked.path)
+        return 200, {}
+
+    routes: dict[str, Route] = {f"/{name}": answer for name in "abc"}
     tasks = [http("c", path="/c"), http("b", path="/b", dependsOn=["a"]), http("a", path="/a")]
     with site(routes) as web:
         result = execute(spec(*tasks, dependencies=[{"from": "b", "to": "c"}]), web.url)
@@ -55,8 +60,8 @@ def test_what_depends_on_a_failed_task_is_skipped_and_the_rest_runs():
     ("attempts", "status", "asked"), [(1, "failed", 1), (2, "failed", 2), (3, "passed", 3), (5, "passed", 3)]
 )
 def test_a_task_is_tried_again_as_often_as_it_says(attempts, status, asked):
-    seen = []
-    with site({"/": lambda asked: (200 if len(seen) == 2 else 503, seen.append(asked) or {})}) as web:
+    answers = iter((503, 503, 200))
+    with site({"/": lambda _: (next(answers), {})}) as web:
         result = execute(spec(http(retry={"maxAttempts": attempts, "backoffMs": 1})), web.url)
     assert (result.tasks[0].status, result.tasks[0].attempts, len(web.asked)) == (status, asked, asked)
 

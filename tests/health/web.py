@@ -62,7 +62,7 @@ def site(routes: dict[str, Route]) -> Iterator[Site]:
 
 
 @contextmanager
-def raw(speak: Callable[[socket.socket], None]) -> Iterator[str]:
+def raw(speak: Callable[[socket.socket], object]) -> Iterator[str]:
     """Serve each connection by `speak`, which may say anything; errors of the broken connection are its end."""
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
