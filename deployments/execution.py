@@ -12,8 +12,8 @@ from deployments.outside import Outside
 
 Hint = Callable[[str, str], object]
 
-BUDGET = 20.0
-"""Seconds after which a worker hands the deployment on, so that its task ends well within its time limit."""
+BUDGET = 5.0
+"""Seconds after which a worker hands the deployment on: a worker that is told to stop is free within this."""
 
 
 def work_on(deployment_id: str, lane: str, outside: Outside, hint: Hint, *, budget: float = BUDGET) -> int:

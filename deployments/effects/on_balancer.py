@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from django.db.models import Q
@@ -17,7 +18,8 @@ from deployments.effects.work import Work
 from deployments.engine import weights as desired
 from deployments.engine.settle import Answer, Observation, failed, passed, pending
 from deployments.engine.status import TargetState
-from deployments.models import Installation, Pool, Step
+from deployments.models import Installation, Pool, Step, Target
+from health.sources.probe import HealthAnswer
 
 SLICE = 10.0
 """Seconds of draining watched in one effect."""
@@ -33,11 +35,9 @@ def put_in(work: Work) -> Answer:
     """Traffic for those of the batch that prove healthy with their content at this moment."""
     group = [work.targets[name] for name in work.step.input["endpoints"]]
     living = [t for t in group if t.state != TargetState.OWED]
-    proven, sick = [], []
-    for target in living:
-        health = work.health(target.endpoint, target.to_content)
-        proven += [target.name] if health.healthy else []
-        sick += [] if health.healthy else [f"{target.name}: {health.why}"]
+    answers = _ask(work, living)
+    proven = [target.name for target, health in answers if health.healthy]
+    sick = [f"{target.name}: {health.why}" for target, health in answers if not health.healthy]
     if sick:
         return failed(f"not healthy any more: {'; '.join(sick)}", rule="health")
     if not proven:
@@ -47,14 +47,10 @@ def put_in(work: Work) -> Answer:
 
 def shift(work: Work) -> Answer:
     """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess."""
-    proven = []
-    for target in work.targets.values():
-        # A changed host counts once it was seen to run where it goes back to; the others run what we recorded.
-        wanted = target.to_content
-        if target.state == TargetState.OWED or not wanted:
-            continue
-        if work.health(target.endpoint, wanted).healthy and target.observed in ("", wanted):
-            proven.append(target.name)
+    # A changed host counts once it was seen to run where it goes back to; the others run what we recorded.
+    there = [t for t in work.targets.values() if t.to_content and t.observed in ("", t.to_content)]
+    asked = _ask(work, [t for t in there if t.state != TargetState.OWED])
+    proven = [target.name for target, health in asked if health.healthy]
     before = _weights(work.installation)
     moved = desired.towards(before, proven)
     if moved is None or moved == before:
@@ -107,7 +103,7 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
         if not _write_down(work, wanted):
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
         for traffic in _nodes(work):
-            _make_live(traffic, work.installation, wanted, work.fence)
+            _make_live(work, traffic, wanted)
     seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
 
@@ -119,13 +115,32 @@ def _without_owed(work: Work, wanted: dict[str, int]) -> dict[str, int]:
     return clean if any(clean.values()) else wanted
 
 
-def _make_live(traffic: Traffic, installation: Installation, wanted: Mapping[str, int], fence: int) -> None:
-    endpoints = {e.name: _dial(e.base_url) for e in _living(installation)}
-    traffic.ensure(endpoints, fence=fence, initial=wanted)
-    if traffic.read() != dict(wanted):
-        traffic.set_weights(wanted, fence=fence)
+def _ask(work: Work, targets: Sequence[Target]) -> list[tuple[Target, HealthAnswer]]:
+    """Whether each is healthy with its content now, all asked at once: one that hangs holds up nobody else."""
+    if not targets:
+        return []
+    with ThreadPoolExecutor(min(16, len(targets)), thread_name_prefix="ask") as pool:
+        return list(zip(targets, pool.map(lambda t: work.health(t.endpoint, t.to_content), targets), strict=True))
+
+
+STRUCTURE = frozenset({"not_ours", "unknown_endpoint", "missing_endpoint"})
+"""What a balancer says that does not know our endpoints, or not all of them."""
+
+
+def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int]) -> None:
+    """Set and verify. The structure is looked at where hosts come in, where a wrong address would hurt."""
+    endpoints = {e.name: _dial(e.base_url) for e in _living(work.installation)}
+    if work.step.kind == "put_in":
+        traffic.ensure(endpoints, fence=work.fence, initial=wanted)
+    try:
+        traffic.set_weights(wanted, fence=work.fence)
+    except TrafficError as error:
+        if error.code not in STRUCTURE:
+            raise
+        traffic.ensure(endpoints, fence=work.fence, initial=wanted)
+        traffic.set_weights(wanted, fence=work.fence)
     if not traffic.verify(wanted):
-        raise ConnectionError("the balancer does not route by the weights it was given")
+        raise TrafficError("the balancer does not route by the weights it was given", code="not_live", retry=True)
 
 
 def _dial(url: str) -> str:

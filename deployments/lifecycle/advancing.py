@@ -157,9 +157,11 @@ def _wait(deployment: Deployment, until: datetime | None, why: str, status: Stat
 def _give_up(deployment: Deployment, ids: list[int], why: str) -> None:
     facts = facts_of(deployment, clock.now())
     stages = {s.position: s for s in facts.stages}
+    rules = dict(Step.objects.filter(pk__in=ids).values_list("pk", "rule"))
     for step in facts.steps:
         if int(step.id) in ids:
-            _store(deployment, step, given_up(step, stages[step.stage], why), rule="deadline")
+            rule = rules[int(step.id)] or "deadline"
+            _store(deployment, step, given_up(step, stages[step.stage], why), rule=rule)
     _owe_new(deployment, why)
 
 

@@ -46,7 +46,7 @@ def test_a_second_host_that_never_becomes_healthy_fails_the_deployment_and_the_t
     assert fleet.versions() == dict.fromkeys(("h1", "h2", "h3"), "1.0.0")
     assert activations(fleet) == {"h1": ["1.0.0", "1.1.0", "1.0.0"], "h2": ["1.0.0", "1.1.0", "1.0.0"], "h3": ["1.0.0"]}
     step = deployment.steps.get(kind="verify", status="failed")
-    assert (step.target, step.rule) == ("h2", "deadline")
+    assert (step.target, step.rule) == ("h2", "health")
     assert "it is healthy, but runs 1.0.0" in step.reason.lower()
     assert deployment.rollbacks.get().status == "deployed"
     assert installation.endpoints.exclude(owed="").count() == 0
