@@ -83,9 +83,11 @@ def parse(declared: Mapping[str, Any]) -> Policy:
     if errors:
         raise PolicyError(errors)
     policy = defaults(declared["promote_from"])
-    values: dict[str, Any] = {
-        name: tuple(v) if name == "sources" and isinstance(v, list) else v for name, v in declared.items()
-    }
+    values = dict(declared)
+    if isinstance(values.get("sources"), list):
+        values["sources"] = tuple(values["sources"])
+    if type(values.get("batch")) is int:
+        values["batch"] = str(values["batch"])
     policy = replace(policy, **values)
     if errors := _wrong(policy):
         raise PolicyError(errors)
@@ -99,11 +101,27 @@ def stored(values: Mapping[str, Any]) -> Policy:
     return replace(Policy(), **{**kept, "sources": tuple(kept.get("sources", ("probe", "scrape")))})
 
 
+WRONG = {
+    int: "must be a whole number",
+    bool: "must be true or false",
+    float: "must be a number of seconds",
+    str: "must be text",
+    tuple: "must be a list",
+    dict: "must be a mapping",
+}
+
+
 def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
-    types = {"approvals": int, "max_failures": int, "direct": bool, "automatic_rollback": bool}
-    types |= dict.fromkeys(("bake", "window", "sample", "max_hold", "healthy_within", "drain_within"), float)
-    errors = [(n, f"must be a {t.__name__}") for n, t in types.items() if not _is(getattr(p, n), t)]
+    kinds = {
+        int: ("approvals", "max_failures"),
+        bool: ("direct", "automatic_rollback"),
+        float: ("bake", "window", "sample", "max_hold", "healthy_within", "drain_within"),
+        str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
+        tuple: ("sources",),
+        dict: ("on_inconclusive", "rules"),
+    }
+    errors = [(name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)]
     if errors:
         return errors
     checks = {
@@ -118,7 +136,10 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "batch": (_batch(p.batch), 'must be a number of hosts or a percentage such as "25%"'),
         "max_failures": (p.max_failures >= 0, "must not be negative"),
         "sample": (0.2 <= p.sample <= 300, "must be from 0.2 to 300 seconds"),
-        "sources": (bool(p.sources) and set(p.sources) <= SOURCES, f"must be some of {', '.join(sorted(SOURCES))}"),
+        "sources": (
+            bool(p.sources) and SOURCES.issuperset(map(str, p.sources)),
+            f"must be some of {', '.join(sorted(SOURCES))}",
+        ),
         "after_max_hold": (p.after_max_hold in INCONCLUSIVE, "must be rollback or continue"),
         "on_failed_smoke": (p.on_failed_smoke in ("rollback", "block"), "must be rollback or block"),
         "on_inconclusive": (
@@ -137,14 +158,18 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
 def _is(value: object, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is kind
+    return isinstance(value, kind) if kind is dict else type(value) is kind
 
 
-def _batch(batch: object) -> bool:
+def _batch(batch: str) -> bool:
     try:
-        return isinstance(batch, str | int) and batch_size(str(batch), 10) > 0
+        return batch_size(batch, 10) > 0
     except Unfit:
         return False
+
+
+def _sources(sources: tuple[Any, ...]) -> bool:
+    return bool(sources) and all(isinstance(one, str) and one in SOURCES for one in sources)
 
 
 def _causes(actions: object) -> bool:

@@ -11,7 +11,7 @@ from deployments.effects.work import Work
 from deployments.engine.settle import Answer, failed, passed, pending
 from deployments.lifecycle import windows
 from deployments.models import Step
-from deployments.outside import address_of
+from deployments.outside import address_of, site_of
 from health.models import Window
 
 
@@ -51,7 +51,7 @@ def migrate(work: Work) -> Answer:
 def _once(work: Work, command: str) -> Answer:
     name = work.step.input["endpoint"]
     endpoint = work.targets[name].endpoint
-    folder = f"{work.installation.root}/releases/{work.targets[name].to_content}"
+    folder = f"{site_of(endpoint).root}/releases/{work.targets[name].to_content}"
     words = ["sh", "-c", 'cd "$1" && exec sh -c "$2"', "sh", folder, command]
     address = address_of(endpoint.host)
     code, out, error = work.outside.hosts.run(address, words, timeout=max(1.0, work.step.within - 5))
