@@ -137,7 +137,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "max_failures": (p.max_failures >= 0, "must not be negative"),
         "sample": (0.2 <= p.sample <= 300, "must be from 0.2 to 300 seconds"),
         "sources": (
-            bool(p.sources) and SOURCES.issuperset(map(str, p.sources)),
+            _sources(p.sources),
             f"must be some of {', '.join(sorted(SOURCES))}",
         ),
         "after_max_hold": (p.after_max_hold in INCONCLUSIVE, "must be rollback or continue"),
