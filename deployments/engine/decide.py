@@ -70,9 +70,12 @@ def decide(deployment: Deployment, now: datetime) -> Action:
         return _before_start(deployment, now)
     if deployment.aborting:
         return _abort(deployment, now)
-    stage = _current(deployment)
+    failure = _broken(deployment)
+    stage = _current(deployment, failure)
     if stage is None:
         return _completed(deployment)
+    if failure is not None and failure.stage == stage.position:
+        return _stop(deployment, stage, f"{stage.name}: {failure.reason}")
     return _in_stage(deployment, stage, now)
 
 
@@ -107,11 +110,10 @@ def _queue(d: Deployment, now: datetime) -> Action:
     return Begin()
 
 
-def _current(d: Deployment) -> Stage | None:
+def _current(d: Deployment, broken: Step | None) -> Stage | None:
     """The first stage in which a step is left, or whose failures it cannot bear."""
     owed = d.owed
     left = next((s for s in d.steps if s.status not in OVER and not _waived(s, owed)), None)
-    broken = _broken(d)
     positions = [s.stage for s in (left, broken) if s is not None]
     return _stage(d, min(positions)) if positions else None
 
@@ -142,9 +144,6 @@ def _bears(stage: Stage, step: Step, failed_hosts: int) -> bool:
 
 
 def _in_stage(d: Deployment, stage: Stage, now: datetime) -> Action:
-    failure = _broken(d)
-    if failure is not None and failure.stage == stage.position:
-        return _stop(d, stage, f"{stage.name}: {failure.reason}")
     owed = d.owed
     steps = [s for s in d.stage_steps(stage) if s.status not in OVER and not _waived(s, owed)]
     if hopeless := [s for s in steps if _hopeless(s, stage, now)]:

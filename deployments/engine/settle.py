@@ -81,9 +81,10 @@ def gives_up(stage: Stage, *, failures: int, since: datetime, now: datetime, per
 
 def after(step: Step, stage: Stage, answer: Answer, now: datetime) -> Step:
     """The step as it is once the answer is recorded. The caller has checked the fence."""
-    free = replace(step, lease_until=None, reason=answer.reason)
+    reason = answer.reason
     if answer.result is Result.PASSED:
-        return replace(free, status=StepStatus.PASSED, held=False)
+        return replace(step, lease_until=None, reason=reason, status=StepStatus.PASSED, held=False)
+    free = replace(step, lease_until=None, reason=reason)
     if answer.result is Result.PENDING:
         held = answer.until is None
         return replace(free, status=StepStatus.PENDING, held=held, not_before=answer.until or now, failing_since=None)
