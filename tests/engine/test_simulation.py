@@ -1,11 +1,14 @@
 """What holds in every random world, and that the simulator would notice if it did not."""
 
+import pytest
+
 from tests.engine.simulate import FAULTS, World, play, play_side_by_side
 
 DEFENCES = World(0).defences
 WORLDS, SEED = 20_000, 1
 
 
+@pytest.mark.timeout(600)
 def test_no_invariant_is_broken_in_twenty_thousand_worlds(capsys):
     faults, found = play_side_by_side(WORLDS, SEED)
     with capsys.disabled():
