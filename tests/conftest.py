@@ -9,11 +9,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import connection, connections
+from django.test import TransactionTestCase
 
 from aureus.embedded import kept
 from aureus.embedded.postgres import FOR_TESTS, Postgres
@@ -71,10 +71,23 @@ def django_db_modify_db_settings(postgres: Postgres) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Let a test's rows be truncated at its end; that production refuses this has a test of its own."""
-    with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
-        cursor.execute("ALTER TABLE journal_event DISABLE TRIGGER journal_event_not_truncated")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Delete at a test's end what it has committed: the flush of Django takes 0.3 s for as much."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: _delete_rows())
+        yield
+
+
+def _delete_rows() -> None:
+    """Empty every table but those that migrations fill, past every trigger."""
+    made = {"django_content_type", "django_migrations", "auth_permission"}
+    tables = set(connection.introspection.table_names()) - made
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in tables))
+        if filled := [name for (name,) in cursor]:
+            cursor.execute("SET session_replication_role = replica")
+            cursor.execute("; ".join(f"DELETE FROM {name}" for name in filled))
+            cursor.execute("SET session_replication_role = DEFAULT")
 
 
 class _running:
