@@ -258,7 +258,7 @@ noted() { # VERB RESULT: has this key that line?
 }
 
 apart() { # WORDS: run this file as a session of its own with a deadline, so that it ends even if SSH is lost
-  AUREUS_ACT=$key-$fence-$$ setsid -w timeout -k 5 "$deadline" sh "$0" "$root" "$nonce" "$@"
+  AUREUS_ACT=$key-$fence-$$ setsid -w timeout -k 12 "$deadline" sh "$0" "$root" "$nonce" "$@"
   explain_silence $?
 }
 
@@ -450,7 +450,7 @@ activate() { # start the act as a session of its own, wait a little, and leave i
   mkdir -p "$state/answers"
   said=$state/answers/$nonce
   true >"$said" || fail_write "$(df -P "$state" | tail -n 1)" 'starting the act'
-  AUREUS_ACT=$key-$fence-$$ setsid timeout -k 5 "$deadline" sh "$0" "$root" "$nonce" activate-now "$@" \
+  AUREUS_ACT=$key-$fence-$$ setsid timeout -k 12 "$deadline" sh "$0" "$root" "$nonce" activate-now "$@" \
     </dev/null >"$said" 2>/dev/null &
   child=$!
   tries=0
