@@ -16,6 +16,7 @@ from django.db.models import F, Q
 from aureus import clock, lease
 from aureus.journal.actor import AUREUS, Actor
 from aureus.journal.models import record
+from aureus.journal.plain import plain
 from aureus.journal.refusals import Conflict, Invalid
 from deployments.drivers import HostError
 from deployments.engine.status import Status
@@ -172,7 +173,7 @@ def _elsewhere(content: str, before: Sequence[Side], after: dict[str, str | None
 def _store(
     run: SmokeRun, results: list[dict[str, Any]], before: Sequence[Side], after: dict[str, str | None]
 ) -> SmokeRun:
-    run.results = results
+    run.results = plain(results)
     run.verdict = "passed" if all(r["status"] == "passed" for r in results) else "failed"
     run.observed = {s.name: [s.content, after.get(s.name)] for s in before}
     run.ended_at = clock.now()

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from aureus.journal.actor import Actor
+from aureus.journal.plain import plain
 
 
 class ClockTimestamp(Now):
@@ -40,4 +41,4 @@ class Event(models.Model):
 
 def record(stream: str, kind: str, actor: Actor, /, **about: object) -> None:
     """Append an event; the caller's transaction commits it together with what it tells of."""
-    Event.objects.create(stream=stream, kind=kind, actor=actor.name, data=about)
+    Event.objects.create(stream=stream, kind=kind, actor=actor.name, data=plain(about))

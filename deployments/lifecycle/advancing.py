@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from django.db import transaction
 from aureus import clock, lease
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
+from aureus.journal.plain import plain
 from deployments.engine import decide as core
 from deployments.engine.facts import Step as StepFacts
 from deployments.engine.settle import Answer, Observation, Result, after, given_up
@@ -199,8 +200,10 @@ def settle(claim: Claim, answer: Answer, lane: str | None = None) -> Turn | None
         )
         return None
     stage = next(s for s in facts.stages if s.position == step.stage)
+    # What hosts and applications say may hold anything, and must not keep the step from its end.
+    answer = replace(answer, reason=plain(answer.reason), rule=plain(answer.rule)[:100])
     _observe(deployment, answer.observed, now)
-    _store(deployment, step, after(step, stage, answer, now), rule=answer.rule, output=dict(answer.output))
+    _store(deployment, step, after(step, stage, answer, now), rule=answer.rule, output=plain(dict(answer.output)))
     if answer.result is Result.FAILED:
         _owe_new(deployment, answer.reason)
     turn = _turns(deployment, lane)
