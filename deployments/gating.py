@@ -10,9 +10,13 @@ from releases import gates
 from releases.gates import GateCheck
 
 
-def checks(source: Deployment, preset: str) -> tuple[GateCheck, ...]:
-    """Judge a source by the preset of the environment it would go to."""
-    run = SmokeRun.objects.filter(subject=source.id).order_by("-at", "-id").first()
+def checks(source: Deployment, preset: str, *, again: bool = False) -> tuple[GateCheck, ...]:
+    """Judge a source by the preset of the environment it would go to.
+
+    again: it was judged when it was asked for; tests that run once more since then have not broken anything yet.
+    """
+    runs = SmokeRun.objects.filter(subject=source.id).order_by("-at", "-id")
+    run = (runs.exclude(verdict="") if again else runs).first()
     version = source.version
     facts = gates.SourceFacts(
         deployment=str(source.id),

@@ -20,7 +20,7 @@ from aureus.journal.plain import plain
 from aureus.journal.refusals import Conflict, Invalid
 from deployments.drivers import HostError
 from deployments.engine.status import Status
-from deployments.lifecycle.ending import begin_rollback
+from deployments.lifecycle.ending import undo
 from deployments.lifecycle.moves import locked
 from deployments.lifecycle.requests import current_of
 from deployments.lifecycle.rows import endpoints_of
@@ -236,8 +236,6 @@ def _failed(run: SmokeRun) -> Deployment | None:
     armed = Window.objects.filter(subject=run.subject, kind=Window.Kind.AFTER, closed_at=None, armed=True).exists()
     if policy.on_failed_smoke != "rollback" or not armed or deployment.status != Status.DEPLOYED:
         return None
-    if not deployment.targets.exclude(back_content="").filter(claimed_at__isnull=False).exists():
-        return None
     first = next(r for r in run.results if r["status"] != "passed")
     reason = f"smoke test {first['name']} failed: {first.get('error', '')}"[:500]
-    return begin_rollback(deployment, reason=reason, actor=AUREUS)
+    return undo(deployment, reason=reason, actor=AUREUS)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Max, Q
 
+from deployments import gating
 from deployments import policy as policies
 from deployments.engine import facts
 from deployments.engine.facts import OnFailure
@@ -17,6 +20,8 @@ from deployments.engine.way_back import way_back
 from deployments.models import Deployment, Freeze, Installation
 from deployments.policy import Policy
 
+REMEMBERED = 200
+"""Good deployments of an installation that are looked through for a way back."""
 WAITING = (Status.PENDING, Status.AWAITING_APPROVAL)
 
 
@@ -122,6 +127,9 @@ def broken(deployment: Deployment) -> str:
         return f"version {version.number} is not what it was when this was asked for"
     if source is not None and source.status != Status.DEPLOYED:
         return f"its source in {source.installation.environment} is {source.status.replace('_', ' ')} now"
+    if source is not None:
+        gates = policy_of(deployment.installation).gates
+        return " ".join(gating.reasons(gating.checks(source, gates, again=True)))
     return ""
 
 
@@ -145,14 +153,23 @@ def _freeze(installation: Installation, now: datetime) -> Freeze | None:
 
 def goods(installation: Installation) -> list[str]:
     """Contents that passed their window here and were not undone or withdrawn since, newest first."""
-    proven = (
-        Deployment.objects.filter(
-            installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
-        )
-        .select_related("version")
-        .order_by("-deployed_at")
+    passed = Deployment.objects.filter(
+        installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
     )
-    return list(dict.fromkeys(d.version.content for d in proven))
+    proven = list(passed.select_related("version").order_by("-deployed_at")[:REMEMBERED])
+    undone = _undone(installation, {d.version_id for d in proven})
+    fine = [d for d in proven if (at := undone.get(d.version_id)) is None or (d.deployed_at or at) > at]
+    return list(dict.fromkeys(d.version.content for d in fine))
+
+
+def _undone(installation: Installation, versions: Collection[UUID]) -> dict[UUID, datetime]:
+    """When each of these versions was last rolled back here to another one."""
+    rollbacks = Deployment.objects.filter(
+        installation=installation, reverts__version__in=versions, status__in=(Status.DEPLOYED, Status.ROLLED_BACK)
+    )
+    # A rollback to the same version, of a deployment over itself, took nothing away from it.
+    to_another = rollbacks.filter(reverts__status=Status.ROLLED_BACK).exclude(version=F("reverts__version"))
+    return dict(to_another.values_list("reverts__version").annotate(last=Max("deployed_at")))
 
 
 def back_for(proven: list[str], *, running: str, to_content: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import structlog
 from django.db import transaction
 
 from aureus import clock
@@ -14,7 +15,7 @@ from deployments.engine.settle import Answer, Result
 from deployments.engine.status import Status, StepStatus
 from deployments.lifecycle import windows as opened
 from deployments.lifecycle.advancing import Turn, answer_for
-from deployments.lifecycle.ending import begin_rollback
+from deployments.lifecycle.ending import undo
 from deployments.lifecycle.moves import locked, page
 from deployments.models import MAY_BE_CURRENT, Deployment
 from deployments.policy import Policy
@@ -23,6 +24,8 @@ from health import sampling, verdicts, windows
 from health.models import Window
 from health.verdicts import Verdict
 
+log = structlog.get_logger(__name__)
+
 Hint = Callable[[str, str], object]
 
 
@@ -30,9 +33,20 @@ def sample_due(hint: Hint) -> int:
     """Sample and judge the windows that are due; how many."""
     due = windows.claim_due(clock.now())
     for measured in sampling.measure(due, clock.now()):
-        for deployment_id, lane in judge(measured):
+        for deployment_id, lane in _judged(measured):
             hint(deployment_id, lane)
     return len(due)
+
+
+def _judged(measured: sampling.Measured) -> list[tuple[str, str]]:
+    """One window's judgement. What goes wrong in it is told, and never keeps the other windows from theirs."""
+    try:
+        return judge(measured)
+    except Exception as error:
+        log.exception("a window could not be judged", window=measured.window.pk)
+        deployment = Deployment.objects.get(pk=measured.window.subject)
+        page(deployment, f"{deployment}: its monitoring window cannot be judged: {type(error).__name__}")
+        return []
 
 
 @transaction.atomic
@@ -40,7 +54,7 @@ def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
     """Keep the samples, judge, and act on a verdict; the deployments to be woken."""
     deployment = locked(measured.window.subject)
     window = Window.objects.select_for_update().get(pk=measured.window.pk)
-    if window.closed_at is not None:
+    if window.closed_at is not None or not opened.without_retired(window, deployment.installation):
         return []
     windows.store(window, measured.samples)
     window.readings = measured.readings
@@ -120,10 +134,10 @@ def _bake_over(
 
 def _after_failed(deployment: Deployment, window: Window, why: str) -> list[tuple[str, str]]:
     """The armed window after `deployed` failed: undo it now. A window that only holds and pages does just that."""
-    gone_back = deployment.targets.exclude(back_content="").filter(claimed_at__isnull=False)
-    if window.armed and deployment.status == Status.DEPLOYED and gone_back.exists() and _current(deployment):
-        rollback = begin_rollback(deployment, reason=why, actor=AUREUS)
-        return [(str(rollback.id), "rollback")]
+    if window.armed and deployment.status == Status.DEPLOYED and _current(deployment):
+        rollback = undo(deployment, reason=why, actor=AUREUS)
+        if rollback is not None:
+            return [(str(rollback.id), "rollback")]
     page(deployment, f"{deployment}: its monitoring window failed and nothing is undone by itself: {why}")
     return []
 

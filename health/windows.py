@@ -19,6 +19,8 @@ DENSE_FOR = timedelta(seconds=60)
 DENSE = timedelta(seconds=1)
 """A window is sampled each second while it is young: what breaks under traffic mostly breaks at once."""
 BATCH = 200
+MOST = 2**31 - 1
+"""The largest count that a sample's column holds."""
 
 
 @transaction.atomic
@@ -89,11 +91,16 @@ def as_row(window: Window, sample: Sample) -> SampleRow:
         kind=sample.kind,
         at=sample.at,
         seconds=sample.seconds,
-        requests=sample.requests,
-        errors=sample.errors,
+        requests=_kept(sample.requests),
+        errors=_kept(sample.errors),
         buckets=[[None if math.isinf(bound) else bound, count] for bound, count in sample.buckets],
         healthy=sample.healthy,
     )
+
+
+def _kept(count: int) -> int:
+    """A count as the column holds it: a host may claim any number."""
+    return max(0, min(count, MOST))
 
 
 def as_sample(row: SampleRow) -> Sample:

@@ -16,7 +16,7 @@ from aureus import clock
 from deployments.drivers.traffic import Drain, Traffic, TrafficError, wait_drained
 from deployments.effects.work import Work
 from deployments.engine import weights as desired
-from deployments.engine.settle import Answer, Observation, failed, passed, pending
+from deployments.engine.settle import Answer, Observation, Result, failed, passed, pending
 from deployments.engine.status import TargetState
 from deployments.models import Installation, Pool, Step, Target
 from health.sources.probe import HealthAnswer
@@ -38,11 +38,13 @@ def put_in(work: Work) -> Answer:
     answers = _ask(work, living)
     proven = [target.name for target, health in answers if health.healthy]
     sick = [f"{target.name}: {health.why}" for target, health in answers if not health.healthy]
-    if sick:
-        return failed(f"not healthy any more: {'; '.join(sick)}", rule="health")
-    if not proven:
-        return passed("nobody of this batch is to be put back in", rule="put in")
-    return _move(work, lambda before: desired.put_in(before, proven), proven, f"{_list(proven)} put back in")
+    moved = passed("nobody of this batch is to be put back in", rule="put in")
+    if proven:
+        moved = _move(work, lambda before: desired.put_in(before, proven), proven, f"{_list(proven)} put back in")
+    if sick and moved.result is Result.PASSED:
+        # Who is sick keeps nobody else of the batch out.
+        return failed(f"not healthy any more: {'; '.join(sick)}", rule="health", observed=moved.observed)
+    return moved
 
 
 def shift(work: Work) -> Answer:

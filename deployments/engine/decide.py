@@ -169,9 +169,9 @@ def newly_owed(d: Deployment) -> frozenset[str]:
 
 
 def left_behind(d: Deployment) -> frozenset[str]:
-    """Hosts that were changed and not proven, when a deployment ends and nothing will undo it: they are owed."""
-    proven = {TargetState.ON_TO, TargetState.OWED}
-    return frozenset(t.endpoint for t in d.targets if t.claimed and t.state not in proven)
+    """Hosts that were changed and neither proven nor serving when a deployment ends and nothing will undo it: owed."""
+    changed = (t for t in d.targets if t.claimed and t.state is not TargetState.OWED)
+    return frozenset(t.endpoint for t in changed if t.state is not TargetState.ON_TO or not t.serving)
 
 
 def _due(step: Step, now: datetime) -> bool:
@@ -245,7 +245,7 @@ def _abort(d: Deployment, now: datetime) -> Action:
 
 
 def _completed(d: Deployment) -> Finish:
-    owed = sorted(d.owed)
+    owed = sorted(d.owed | left_behind(d))
     without = f"; owed: {', '.join(owed)}" if owed else ""
     if owed and all(t.endpoint in owed for t in d.targets if t.claimed):
         return Finish(Status.FAILED, f"no host could be brought where it belongs{without}", Outcome.ERROR)

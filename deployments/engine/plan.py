@@ -81,7 +81,8 @@ def plan_rollback(
     """The stages that undo a deployment on every host whose activation was ever claimed.
 
     Traffic moves first, to the side that is proven healthy at that moment. Where hosts of the other side serve, all
-    changed hosts go back together; where none does, one host leads, so that somebody always serves.
+    changed hosts go back together; where none does, one host leads, so that somebody always serves, and the others
+    follow in two halves, so that they get back even where the first did not. Those that serve nothing come first.
     """
     guard = PlannedStage(
         "", (), lane="rollback", max_failures=len(claimed), on_failure=OnFailure.GO_ON, patience=PATIENCE
@@ -90,12 +91,18 @@ def plan_rollback(
     if site.balanced:
         shift = PlannedStep("shift", within=2 * PATIENCE)
         stages.append(_like(guard, "traffic to the healthy side", (shift,)))
-    groups = [tuple(claimed)] if untouched_serve or len(claimed) == 1 else [tuple(claimed[:1]), tuple(claimed[1:])]
-    for number, group in enumerate(groups, start=1):
+    for label, group in _groups(tuple(claimed), untouched_serve):
         floor = 0 if len(site.endpoints) == 1 else keep
-        label = "back" if len(groups) == 1 else ("the first host back" if number == 1 else "the others back")
         stages += _batch(site, Batch(group, floor, 0.0), label, guard, within=2 * PATIENCE)
     return tuple(stages)
+
+
+def _groups(claimed: tuple[str, ...], untouched_serve: bool) -> list[tuple[str, tuple[str, ...]]]:
+    if untouched_serve or len(claimed) == 1:
+        return [("back", claimed)]
+    half = 1 + len(claimed) // 2
+    parts = (("the first host back", claimed[:1]), ("half back", claimed[1:half]), ("the others back", claimed[half:]))
+    return [(label, group) for label, group in parts if group]
 
 
 def _like(guard: PlannedStage, name: str, steps: tuple[PlannedStep, ...] = (), *, min_serving: int = 0) -> PlannedStage:

@@ -21,7 +21,7 @@ from deployments.lifecycle import rows, windows
 from deployments.lifecycle.ending import finish, owe
 from deployments.lifecycle.moves import locked, move
 from deployments.models import Approval, Deployment, Endpoint, Installation, Step, Target
-from deployments.snapshot import back_for, facts_of, goods
+from deployments.snapshot import WAITING, back_for, facts_of, goods
 
 SIDE_BY_SIDE = 16
 """Hosts that one worker process works on at a time (research on SSH: more threads gained nothing)."""
@@ -68,13 +68,14 @@ def _turns(deployment: Deployment, lane: str | None) -> Turn:
             case core.Replan():
                 if (unfit := _replan(deployment, now)) is not None:
                     finish(deployment, unfit)
+                    turn.wake += _next_in_line(deployment)
                     return turn
             case core.GiveUp(steps, why):
                 _give_up(deployment, [int(s) for s in steps], why)
             case core.Finish() as action:
                 rollback = finish(deployment, action)
                 turn.wake += [(str(rollback.id), "rollback")] if rollback else []
-                turn.wake += [(str(d.id), d.lane) for d in _next_in_line(deployment)]
+                turn.wake += _next_in_line(deployment)
                 return turn
             case core.Wait(until, why, status):
                 _wait(deployment, until, why, status)
@@ -100,10 +101,10 @@ def _run(deployment: Deployment, steps: list[int], wanted: str, lane: str | None
 def _mark_claimed(deployment: Deployment, ids: list[int]) -> None:
     now = clock.now()
     for step in Step.objects.filter(pk__in=ids).order_by("pk"):
-        if step.removes:
-            deployment.targets.filter(name__in=step.removes).update(serving=False)
-        if step.kind in ACTIVATES:
-            deployment.targets.filter(name=step.target, claimed_at=None).update(claimed_at=now)
+        deployment.targets.filter(name__in=step.removes).update(serving=False)
+        # A host taken out of the balancer is changed as well: a rollback has to put it back in.
+        changes = [*step.removes, step.target] if step.kind in ACTIVATES else step.removes
+        deployment.targets.filter(name__in=changes, claimed_at=None).update(claimed_at=now)
         if step.attempts == 1:
             Step.objects.filter(pk=step.pk).update(started_at=now)
             record(deployment.stream, "step.started", AUREUS, step=step.id, kind=step.kind, host=step.target)
@@ -114,6 +115,7 @@ def _mark_claimed(deployment: Deployment, ids: list[int]) -> None:
 
 def _begin(deployment: Deployment, now: datetime) -> None:
     """Start it. The open window of the version it replaces is judged first, on what it has."""
+    windows.lock_watched(deployment.installation, by=deployment)
     Installation.objects.select_for_update().get(pk=deployment.installation_id)
     if deployment.installation.deployments.filter(status=Status.IN_PROGRESS).exists():
         return  # a rollback began this very moment: decided again, it waits behind it
@@ -166,11 +168,10 @@ def _give_up(deployment: Deployment, ids: list[int], why: str) -> None:
     _owe_new(deployment, why)
 
 
-def _next_in_line(deployment: Deployment) -> list[Deployment]:
-    """Who waited behind it may go on now."""
-    waiting = deployment.installation.deployments.filter(status__in=(Status.PENDING, Status.AWAITING_APPROVAL))
-    waiting.update(wake_at=clock.now(), hinted_at=None)
-    return list(waiting)
+def _next_in_line(deployment: Deployment) -> list[tuple[str, str]]:
+    """Who waited behind it."""
+    waiting = deployment.installation.deployments.filter(status__in=WAITING)
+    return [(str(one), lane) for one, lane in waiting.values_list("pk", "lane")]
 
 
 def _update(deployment: Deployment, **columns: object) -> None:
@@ -193,8 +194,13 @@ def settle(claim: Claim, answer: Answer, lane: str | None = None) -> Turn | None
     deployment = locked(deployment_id)
     now = clock.now()
     facts = facts_of(deployment, now)
-    step = next(s for s in facts.steps if int(s.id) == claim.step_id)
-    if deployment.status != Status.IN_PROGRESS or step.fence != claim.fence or step.status is not StepStatus.RUNNING:
+    step = next((s for s in facts.steps if int(s.id) == claim.step_id), None)
+    if (
+        step is None
+        or deployment.status != Status.IN_PROGRESS
+        or step.fence != claim.fence
+        or step.status is not StepStatus.RUNNING
+    ):
         record(
             deployment.stream, "step.late_answer", AUREUS, step=claim.step_id, fence=claim.fence, result=answer.result
         )

@@ -50,7 +50,8 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
     endpoints = rows.endpoints_of(installation)
     site = rows.site_of(installation, [e.name for e in endpoints], policy_of(installation))
     others_serve = any(e.serving and e.name not in names for e in endpoints)
-    stages = planning.plan_rollback(site, [e.name for e in endpoints if e.name in names], untouched_serve=others_serve)
+    astray = [e.name for e in sorted(endpoints, key=lambda e: e.serving) if e.name in names]
+    stages = planning.plan_rollback(site, astray, untouched_serve=others_serve)
     deployment.save(force_insert=True)
     rows.write(deployment, stages, _targets(deployment, current, names), now)
     deployment.refresh_from_db(fields=["created_at"])

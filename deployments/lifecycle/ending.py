@@ -15,15 +15,15 @@ from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetS
 from deployments.lifecycle import rows, windows
 from deployments.lifecycle.moves import move, page
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
-from deployments.snapshot import facts_of
+from deployments.snapshot import WAITING, back_for, facts_of, goods
 from releases.models import Version
 
 
 def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS) -> Deployment | None:
     """End it as decided; the rollback that this begins, where one does. The caller holds the lock."""
     now = clock.now()
-    undone = action.roll_back and bool(_covered(deployment))
-    if action.status is Status.FAILED and not undone:
+    undone = action.roll_back and may_go_back(deployment)
+    if not undone:
         _owe(deployment, core.left_behind(facts_of(deployment, now)), action.why)
     _open_steps(deployment).update(
         status=StepStatus.SKIPPED, lease_until=None, held=False, ended_at=now, reason="the deployment ended before it"
@@ -32,6 +32,7 @@ def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS
     if action.status is Status.DEPLOYED:
         columns["deployed_at"] = now
     move(deployment, action.status, actor=actor, reason=action.why, outcome=action.outcome, **columns)
+    _wake_the_next(deployment)
     _record_fleet(deployment)
     if deployment.reverts is not None:
         _record_undone(deployment, deployment.reverts)
@@ -41,6 +42,13 @@ def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS
         return begin_rollback(deployment, reason=action.why, actor=actor)
     _without(deployment, action)
     return None
+
+
+def _wake_the_next(deployment: Deployment) -> None:
+    """Who waited behind it may go on now, however it ended."""
+    waiting = deployment.installation.deployments.filter(status__in=WAITING)
+    list(waiting.select_for_update().order_by("pk").values_list("pk"))
+    waiting.update(wake_at=clock.now(), hinted_at=None)
 
 
 def _open_steps(deployment: Deployment) -> QuerySet[Step]:
@@ -103,10 +111,56 @@ def _covered(deployment: Deployment, also: Deployment | None = None) -> list[Tar
     found: dict[int, Target] = {}
     completed_by = deployment.retries.filter(strategy=CONVERGENCE).order_by("created_at")
     for origin in filter(None, (also, deployment, *completed_by)):
-        for target in origin.targets.filter(claimed_at__isnull=False).select_related("endpoint__host"):
-            if not target.endpoint.retired:
-                found[target.endpoint_id] = target
+        claimed = origin.targets.filter(claimed_at__isnull=False).select_related("endpoint__host")
+        for target in claimed.filter(endpoint__retired=False, endpoint__host__state="active"):
+            found[target.endpoint_id] = target
     return list(found.values())
+
+
+def may_go_back(deployment: Deployment) -> bool:
+    """Whether some host that it changed has a place to go back to that is good still."""
+    return any(_ways_back(deployment, _covered(deployment)).values())
+
+
+def _ways_back(origin: Deployment, covered: Iterable[Target]) -> dict[str, str]:
+    """Where each host goes: as planned, unless that was undone or withdrawn since; "" where there is no way back."""
+    proven = goods(origin.installation)
+    planned = {t.name: t.back_content for t in origin.targets.all()}
+    found = {}
+    for target in covered:
+        back = planned.get(target.name) or target.back_content
+        found[target.name] = back if back in proven else back_for(proven, running="", to_content=target.to_content)
+    return found
+
+
+def under_way_beside(deployment: Deployment) -> Deployment | None:
+    """Lock the installation, and before it whatever else is under way there; that deployment.
+
+    Deployments come before their installation, as everywhere: two orders would be a deadlock.
+    """
+    here = Deployment.objects.filter(installation=deployment.installation_id, status=Status.IN_PROGRESS)
+    others = here.exclude(pk=deployment.pk)
+    list(others.select_for_update().order_by("pk"))
+    Installation.objects.select_for_update().get(pk=deployment.installation_id)
+    return others.select_for_update().first()
+
+
+def undo(deployment: Deployment, *, reason: str, actor: Actor) -> Deployment | None:
+    """Begin the automatic rollback of what was deployed; None where it has no way back. The caller holds its lock.
+
+    What is under way beside it, a convergence, ends: a rollback takes its place and covers what it touched.
+    """
+    beside = under_way_beside(deployment)
+    if not may_go_back(deployment) or (beside is not None and beside.is_rollback):
+        return None
+    if beside is not None:
+        make_room(beside, actor, reason)
+    return begin_rollback(deployment, reason=reason, actor=actor, also=beside)
+
+
+def make_room(active: Deployment, actor: Actor, reason: str) -> None:
+    """End what is under way: a rollback takes its place."""
+    finish(active, core.Finish(Status.FAILED, f"a rollback took its place: {reason}", Outcome.SUPERSEDED), actor=actor)
 
 
 def begin_rollback(
@@ -124,9 +178,9 @@ def begin_rollback(
     Installation.objects.select_for_update().get(pk=origin.installation_id)
     now = clock.now()
     covered = _covered(origin, also)
-    backs = {t.name: t.back_content for t in origin.targets.all()}
-    to = {t.name: to_content or backs.get(t.name) or t.back_content for t in covered}
-    version = _version_of(origin, to.values())
+    backs = _ways_back(origin, covered)
+    to = {name: to_content or back for name, back in backs.items()}
+    version = _version_of(origin, filter(None, to.values()))
     rollback = Deployment(
         installation=origin.installation,
         version=version,

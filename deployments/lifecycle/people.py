@@ -12,11 +12,13 @@ from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotAllowed
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus
-from deployments.lifecycle.ending import begin_rollback, finish
+from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, under_way_beside
 from deployments.lifecycle.moves import locked, move
 from deployments.lifecycle.requests import current_of, retry_ended
-from deployments.models import Approval, Deployment, Installation, Step
+from deployments.lifecycle.rows import endpoints_of
+from deployments.models import Approval, Deployment, Step
 from deployments.snapshot import WAITING, goods, policy_of
+from health.models import Window
 from releases.models import Version
 
 SUCCEEDED_OR_OPEN = [*OPEN, Status.DEPLOYED]
@@ -111,7 +113,6 @@ def abandon(deployment_id: UUID | str, *, actor: Actor, reason: str) -> Deployme
     _demand(reason)
     why = f"abandoned by {actor.name}: {reason}"
     finish(deployment, core.Finish(Status.FAILED, why, Outcome.ABANDONED), actor=actor)
-    _wake_the_next(deployment.installation)
     return deployment
 
 
@@ -146,44 +147,33 @@ def roll_back(
         raise Conflict(
             f"it only brought hosts where they belong: roll back {deployment.retry_of_id}", code="convergence"
         )
-    Installation.objects.select_for_update().get(pk=deployment.installation_id)
+    beside = under_way_beside(deployment)
     known = deployment.rollbacks.filter(status__in=SUCCEEDED_OR_OPEN).first()
     if known is not None:
         return known, False
-    active = _active_of(deployment)
+    active = deployment if deployment.status == Status.IN_PROGRESS else beside
     if active is not None and active.is_rollback:
         raise Conflict(f"a rollback is under way already: {active.id}", code="rollback_open")
     to = _where_to(deployment, active, target_version)
-    also = None
     if active is not None:
-        _make_room(active, actor, f"a rollback took its place: {reason}")
-        also = active if active.pk != deployment.pk else None
+        make_room(active, actor, reason)
     deployment.refresh_from_db()
-    return begin_rollback(deployment, reason=reason, actor=actor, also=also, to_content=to), True
-
-
-def _make_room(active: Deployment, actor: Actor, why: str) -> None:
-    finish(active, core.Finish(Status.FAILED, why, Outcome.SUPERSEDED), actor=actor)
-
-
-def _active_of(deployment: Deployment) -> Deployment | None:
-    others = Deployment.objects.filter(installation=deployment.installation_id, status=Status.IN_PROGRESS)
-    active = others.first()
-    return locked(active.pk) if active is not None else None
+    return begin_rollback(deployment, reason=reason, actor=actor, also=beside, to_content=to), True
 
 
 def _where_to(deployment: Deployment, active: Deployment | None, target_version: str | None) -> str | None:
     """The content to go to; None: every host its own way back. Raises Conflict with the reason where there is none."""
     _is_current(deployment, active)
+    if not endpoints_of(deployment.installation):
+        raise Conflict("every host of it was retired: there is nowhere to go back on", code="no_hosts")
     if target_version is not None:
         return _named(deployment, target_version)
     running = deployment.version.content
     proven = [content for content in goods(deployment.installation) if content != running]
     if deployment.status == Status.IN_PROGRESS:
-        backs = deployment.targets.filter(claimed_at__isnull=False).values_list("back_content", flat=True)
-        if not backs:
+        if not deployment.targets.filter(claimed_at__isnull=False).exists():
             raise Conflict("it has changed no host yet: abort it", code="nothing_changed")
-        if all(backs):
+        if may_go_back(deployment):
             return None
     if not proven:
         raise Conflict(
@@ -211,11 +201,12 @@ def _named(deployment: Deployment, number: str) -> str:
     """A person may name any content that served there without a failed verdict."""
     served = Deployment.objects.filter(
         installation=deployment.installation_id, version__number=number.removeprefix("v"), version__withdrawn_at=None
-    )
+    ).exclude(pk__in=Window.objects.filter(verdict=Window.Verdict.FAIL).values("subject"))
     fine = served.filter(status=Status.DEPLOYED).select_related("version").order_by("-deployed_at").first()
     if fine is None:
         raise Conflict(
-            f"{number} never served in {deployment.installation.environment} without being undone, or was withdrawn",
+            f"{number} never served in {deployment.installation.environment} without being undone or failing its "
+            f"monitoring window, or was withdrawn",
             code="never_served",
         )
     if fine.version_id == deployment.version_id:
@@ -258,7 +249,3 @@ def _release(steps: list[Step]) -> None:
     Step.objects.filter(pk__in=[s.pk for s in steps]).update(
         held=False, not_before=clock.now(), deadline_at=None, failures=0, failing_since=None
     )
-
-
-def _wake_the_next(installation: Installation) -> None:
-    installation.deployments.filter(status__in=WAITING).update(wake_at=clock.now(), hinted_at=None)

@@ -165,6 +165,9 @@ def _create(
     wish: Wish,
     source: Deployment | None = None,
 ) -> Deployment:
+    # Deployments before their installation, as everywhere: two orders would be a deadlock.
+    waiting = installation.deployments.filter(status__in=WAITING, reverts=None)
+    list(waiting.select_for_update().order_by("pk").values_list("pk"))
     Installation.objects.select_for_update().get(pk=installation.pk)
     now = clock.now()
     seal(version, actor=actor)

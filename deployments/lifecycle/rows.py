@@ -107,7 +107,8 @@ def undoing(
     """The plan that brings every covered host to `to`; hosts outside only count as serving."""
     installation = rollback.installation
     policy, endpoints = policy_of(installation), endpoints_of(installation)
-    names = [t.name for t in covered]
+    # Those that serve nothing first: nobody is missed while they go back.
+    names = [t.name for t in sorted(covered, key=lambda t: t.serving)]
     by_name = {t.name: t for t in covered}
     untouched_serve = any(e.serving and e.name not in by_name for e in endpoints)
     site = site_of(installation, [e.name for e in endpoints], policy)

@@ -8,6 +8,7 @@ from aureus import clock
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from deployments.engine.status import TargetState
+from deployments.lifecycle import rows
 from deployments.models import Deployment, Endpoint, Installation
 from deployments.snapshot import policy_of
 from health import windows
@@ -79,13 +80,21 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
     )
 
 
+def lock_watched(installation: Installation, *, by: Deployment) -> None:
+    """Lock the deployments that are watched here: before the installation and their windows, as everywhere."""
+    others = installation.deployments.exclude(pk=by.pk)
+    watched_ones = Window.objects.filter(subject__in=others.values("id"), closed_at=None)
+    list(others.filter(pk__in=watched_ones.values("subject")).select_for_update().order_by("pk"))
+
+
 def supersede(installation: Installation, *, by: Deployment) -> None:
-    """The next start closes the open window, after judging it on what it has: a pass makes its content good."""
+    """The next start closes the open window, after judging it on what it has: a pass makes its content good.
+
+    The caller has locked what is watched.
+    """
     now = clock.now()
     others = installation.deployments.exclude(pk=by.pk)
     open_ones = Window.objects.filter(subject__in=others.values("id"), closed_at=None)
-    # The deployment before its window, as everywhere: two orders would be a deadlock.
-    list(others.filter(pk__in=open_ones.values("subject")).select_for_update().order_by("pk"))
     for window in open_ones.select_for_update():
         verdict = windows.verdict_of(window, now, close_now=True)
         result = Window.Verdict.PASS if verdict.result == "pass" else Window.Verdict.SUPERSEDED
@@ -93,6 +102,19 @@ def supersede(installation: Installation, *, by: Deployment) -> None:
             _tell(window, result, verdict.sentence)
             if result == Window.Verdict.PASS:
                 make_good(window)
+
+
+def without_retired(window: Window, installation: Installation) -> bool:
+    """Watch no more what was retired since; False where nothing is left, and the window is closed."""
+    living = {e.name for e in rows.endpoints_of(installation)}
+    if living >= {*window.endpoints, *window.baseline}:
+        return True
+    window.endpoints = {name: spot for name, spot in window.endpoints.items() if name in living}
+    window.baseline = {name: spot for name, spot in window.baseline.items() if name in living}
+    Window.objects.filter(pk=window.pk).update(endpoints=window.endpoints, baseline=window.baseline)
+    if not window.endpoints and windows.close(window, Window.Verdict.SUPERSEDED, None, clock.now()):
+        _tell(window, Window.Verdict.SUPERSEDED, "every host that it watched was retired")
+    return bool(window.endpoints)
 
 
 def close_for_rollback(origin: Deployment, reason: str) -> None:

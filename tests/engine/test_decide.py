@@ -198,9 +198,10 @@ def test_an_abort_while_preparing_just_ends():
 
 def test_when_every_step_has_passed_it_is_deployed_and_names_whom_it_owes():
     assert decide(deployment(step(1, **DONE)), NOW) == Finish(Status.DEPLOYED, "every step passed")
-    some = (target(1, claimed=True, state=TargetState.OWED), target(2, claimed=True))
+    there = {"claimed": True, "state": TargetState.ON_TO}
+    some = (target(1, claimed=True, state=TargetState.OWED), target(2, **there), target(3, **there, serving=False))
     action = decide(deployment(step(2, **DONE), targets=some), NOW)
-    assert action == Finish(Status.DEPLOYED, "every step passed; owed: h1")
+    assert action == Finish(Status.DEPLOYED, "every step passed; owed: h1, h3")
 
 
 def test_when_no_host_could_be_brought_there_it_has_failed():
@@ -214,8 +215,9 @@ def test_when_no_host_could_be_brought_there_it_has_failed():
 
 
 def test_what_was_changed_and_not_proven_is_left_behind():
-    some = (target(1, claimed=True), target(2, claimed=True, state=TargetState.ON_TO), target(3))
-    assert left_behind(deployment(targets=some)) == {"h1"}
+    on_to = {"claimed": True, "state": TargetState.ON_TO}
+    some = (target(1, claimed=True), target(2, **on_to), target(3), target(4, **on_to, serving=False))
+    assert left_behind(deployment(targets=some)) == {"h1", "h4"}
 
 
 def test_a_failed_try_is_repeated_with_backoff_until_the_tries_are_used_up():

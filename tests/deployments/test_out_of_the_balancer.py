@@ -1,0 +1,47 @@
+"""A host that was taken out of the balancer comes back, or is said to be out."""
+
+from deployments import lifecycle
+from deployments.models import Step
+from tests.deployments.conftest import ALICE
+from tests.deployments.test_way_back import play_out
+
+ALL = {"staging-1": 100, "staging-2": 100, "staging-3": 100}
+
+
+def test_a_host_that_does_not_drain_is_put_back_in(fleet):
+    here = fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    fleet.traffic.flights["staging-1"] = 7
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: second.steps.filter(kind="drain", attempts__gt=0).exists())
+    Step.objects.filter(deployment=second, kind="drain").update(deadline_at="2026-01-01T00:00:00Z")
+    play_out(fleet, second)
+    second.refresh_from_db()
+    assert second.status == "failed"
+    assert set(fleet.running(here).values()) == {"1.0.0"}
+    assert fleet.traffic.read() == ALL
+    assert set(here.endpoints.values_list("serving", flat=True)) == {True}
+
+
+def test_an_abort_while_a_host_is_out_brings_it_back_in(fleet):
+    fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: second.steps.filter(kind="take_out", status="passed").exists())
+    lifecycle.abort(second.pk, actor=ALICE, reason="no")
+    fleet.run()
+    assert fleet.traffic.read() == ALL
+
+
+def test_a_host_that_went_back_but_takes_no_traffic_is_owed(fleet):
+    here = fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    second = fleet.deployed("1.1.0")
+    rollback, _ = lifecycle.roll_back(second.pk, actor=ALICE, reason="bad")
+    fleet.play_until(lambda: rollback.steps.filter(kind="verify", target="staging-1", status="passed").exists())
+    fleet.sick.add(("staging-1", "1.0.0"))
+    play_out(fleet, rollback)
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed"
+    assert here.endpoints.get(host__name="staging-1").owed
+    assert "staging-1" in rollback.reason
