@@ -10,7 +10,8 @@ from django.db.models import F, Model, QuerySet
 from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
-from deployments.models import Balancer, Environment, Freeze, Host, Incident, Installation
+from deployments.models import Balancer, Deployment, Environment, Freeze, Host, Incident, Installation
+from deployments.snapshot import WAITING
 
 
 @transaction.atomic
@@ -21,9 +22,21 @@ def edited(row: Model, *, changed: Iterable[str], actor: Actor) -> None:
         row.locked_by = actor.name if row.lock_reason else ""
     if isinstance(row, Freeze):
         row.by = actor.name
+    _wake_who_waits(row)
     row.save()
     _raise_revision(row)
     record(f"{row._meta.model_name}:{row.pk}", "fleet.edited", actor, what=str(row), fields=names)
+
+
+def _wake_who_waits(row: Model) -> None:
+    """What was edited may be what they wait for. Before the row itself, since deployments come before their fleet."""
+    waiting = Deployment.objects.filter(status__in=WAITING)
+    if isinstance(row, Installation):
+        waiting = waiting.filter(installation=row.pk)
+    elif environment := row.pk if isinstance(row, Environment) else getattr(row, "environment_id", None):
+        waiting = waiting.filter(installation__environment=environment)
+    list(waiting.select_for_update().order_by("pk").values_list("pk"))
+    waiting.update(wake_at=clock.now(), hinted_at=None)
 
 
 def _raise_revision(row: Model) -> None:
