@@ -175,3 +175,16 @@ def test_an_edit_of_the_environment_makes_the_plan_anew_and_loses_its_approvals(
     deployment.refresh_from_db()
     assert deployment.plan_hash != before
     assert "waits for 2 approvals" in deployment.reason
+
+
+def test_answers_that_arrive_after_the_end_change_nothing(fleet):
+    here = fleet.environment("staging")
+    fleet.deployed("1.0.0")
+    fleet.hosts.at("staging-1").key_changed = True
+    deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.run()
+    deployment.refresh_from_db()
+    assert (deployment.status, deployment.outcome) == ("failed", "error")
+    assert "staging-1" in deployment.reason
+    assert set(fleet.running(here).values()) == {"1.0.0"}
+    assert kinds(deployment).count("step.passed") + kinds(deployment).count("step.late_answer") == 2

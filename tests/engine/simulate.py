@@ -285,7 +285,7 @@ class World:
         return content is not None and (host, content) not in self.unhealthy
 
     def finish(self, d: Deployment, action: core.Finish) -> None:
-        left = core.left_behind(d) if action.status is Status.FAILED and not action.roll_back else frozenset()
+        left = frozenset() if action.roll_back else core.left_behind(d)
         ended = StepStatus.SKIPPED
         steps = tuple(
             replace(s, status=ended, lease_until=None) if s.status in (StepStatus.PENDING, StepStatus.RUNNING) else s
@@ -399,8 +399,8 @@ class World:
                 deadline_at=deadline,
                 now=self.at(),
             )
-            for endpoint in step.removes:
-                targets[endpoint] = replace(targets[endpoint], serving=False)
+            for endpoint in step.removes:  # out of the balancer is changed as well: a rollback has to put it back in
+                targets[endpoint] = replace(targets[endpoint], serving=False, claimed=True)
             if step.kind == "activate" and step.target:
                 targets[step.target] = replace(targets[step.target], claimed=True)
             self.fly(d, steps[index])
@@ -682,6 +682,17 @@ class World:
             if (d.id, d.status) not in self.events:
                 raise Violation(f"{d.id} became {d.status} without an event")
         self._check_fleet()
+        self._check_nobody_forgotten()
+
+    def _check_nobody_forgotten(self) -> None:
+        """A healthy host that is not owed has its traffic, unless nothing was ever proven there."""
+        last = [self.deployments[name] for name, status in self.events if status is Status.IN_PROGRESS]
+        if not self.balanced or not last or not any(self.weights.values()):
+            return
+        owed = {t.endpoint for d in last for t in d.targets if t.state is TargetState.OWED}
+        for name in self.hosts:
+            if self.healthy(name) and name not in owed and self.weights[name] == 0:
+                raise Violation(f"{name} is healthy and was left out of the balancer")
 
     def _check_fleet(self) -> None:
         """After convergence every host is where the record says, or owed: no mixed fleet unnoticed."""
