@@ -84,7 +84,7 @@ def read(text: str, names: MetricNames, seconds: float | None = None) -> Scraped
         series = list(parse(text, wanted))
     except MetricsInvalid as error:
         return Scraped(DOWN, None, f"The metrics cannot be read: {error}", seconds)
-    requests = [one for one in series if one.name == names.requests and math.isfinite(one.value)]
+    requests = [one for one in series if one.name == names.requests and _counts(one.value)]
     if not requests:
         return Scraped(ABSENT, None, f"The metrics have no {names.requests}.", seconds)
     is_error = re.compile(names.error_pattern).fullmatch
@@ -93,7 +93,7 @@ def read(text: str, names: MetricNames, seconds: float | None = None) -> Scraped
         errors=_total(one for one in requests if is_error(one.labels.get(names.status_label, ""))),
         buckets=_buckets(one for one in series if one.name == names.histogram),
         version=next((one.labels.get(names.version_label) for one in series if one.name == names.version), None),
-        started_at=max((one.value for one in series if one.name == "process_start_time_seconds"), default=None),
+        started_at=max((one.value for one in series if _tells_start(one)), default=None),
     )
     return Scraped(COUNTS, counters, "", seconds)
 
@@ -124,6 +124,15 @@ def _began_anew(before: Counters, now: Counters) -> bool:
     return fewer or any(known.get(upper, 0) < count for upper, count in before.buckets)
 
 
+def _counts(value: float) -> bool:
+    """Whether a counter can show this: beyond it a float does not count by ones any more."""
+    return 0 <= value <= 2**53
+
+
+def _tells_start(one: Series) -> bool:
+    return one.name == "process_start_time_seconds" and math.isfinite(one.value)
+
+
 def _total(series: Iterable[Series]) -> int:
     return round(sum(one.value for one in series))
 
@@ -135,6 +144,6 @@ def _buckets(series: Iterable[Series]) -> Buckets:
             upper = float(one.labels.get("le", ""))
         except ValueError:
             continue
-        if math.isfinite(one.value) and not math.isnan(upper):
+        if _counts(one.value) and not math.isnan(upper):
             sums[upper] = sums.get(upper, 0) + one.value
     return tuple((upper, round(count)) for upper, count in sorted(sums.items()))

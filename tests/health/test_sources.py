@@ -163,3 +163,17 @@ def test_after_a_restart_everything_counted_since_it_counts_and_never_less_than_
     assert found.reset
     assert (found.requests, found.errors) == (after.counters.requests, after.counters.errors)
     assert found.buckets == after.counters.buckets
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'http_requests_total{status="200"} 1e308\nhttp_requests_total{status="500"} 1e308',
+        "http_requests_total 5\nprocess_start_time_seconds NaN",
+        'http_requests_total 5\nhttp_request_duration_seconds_bucket{le="1"} 1e308\n'
+        'http_request_duration_seconds_bucket{le="1",a="b"} 1e308',
+    ],
+)
+def test_numbers_that_no_counter_can_show_are_passed_over(text):
+    found = read(text, MetricNames())
+    assert found.counters is None or (found.counters.requests == 5 and found.counters.started_at is None)
