@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from aureus import clock
 from aureus.journal.actor import AUREUS
@@ -28,20 +29,30 @@ log = structlog.get_logger(__name__)
 
 Hint = Callable[[str, str], object]
 
+ROUND = 5.0
+"""Seconds after which one call samples no further batch: the next call goes on."""
+
 
 def sample_due(hint: Hint) -> int:
-    """Sample and judge the windows that are due; how many."""
-    due = windows.claim_due(clock.now())
-    for measured in sampling.measure(due, clock.now()):
-        for deployment_id, lane in _judged(measured):
-            hint(deployment_id, lane)
-    return len(due)
+    """Sample and judge the windows that are due, batch after batch while there is time; how many."""
+    ends, sampled = time.monotonic() + ROUND, 0
+    while due := windows.claim_due(clock.now()):
+        for measured in sampling.measure(due, clock.now()):
+            for deployment_id, lane in _judged(measured):
+                hint(deployment_id, lane)
+        sampled += len(due)
+        if time.monotonic() > ends:
+            break
+    return sampled
 
 
 def _judged(measured: sampling.Measured) -> list[tuple[str, str]]:
     """One window's judgement. What goes wrong in it is told, and never keeps the other windows from theirs."""
     try:
         return judge(measured)
+    except DatabaseError as error:
+        log.warning("a window could not be judged this time", window=measured.window.pk, error=str(error))
+        return []
     except Exception as error:
         log.exception("a window could not be judged", window=measured.window.pk)
         deployment = Deployment.objects.get(pk=measured.window.subject)

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from health.models import Window
 from health.sources.probe import check_health
 from health.sources.scrape import Counters, difference, scrape
 from health.verdicts import Sample
+
+log = structlog.get_logger(__name__)
 
 AT_A_TIME = 32
 TIMEOUT = 3.0
@@ -34,12 +38,21 @@ def measure(windows: Sequence[Window], now: datetime) -> list[Measured]:
     if not wanted:
         return list(measured.values())
     with ThreadPoolExecutor(min(AT_A_TIME, len(wanted)), thread_name_prefix="sample") as pool:
-        answers = pool.map(lambda one: (one[0].pk, one[1], _endpoint(one[0], one[1], one[2], now)), wanted)
+        answers = pool.map(lambda one: (one[0].pk, one[1], _measured(one[0], one[1], one[2], now)), wanted)
         for pk, name, (samples, reading) in answers:
             measured[pk].samples += samples
             if reading is not None:
                 measured[pk].readings[name] = reading
     return list(measured.values())
+
+
+def _measured(window: Window, name: str, spot: Mapping[str, Any], now: datetime) -> tuple[list[Sample], Any]:
+    try:
+        return _endpoint(window, name, spot, now)
+    except Exception:
+        # One odd answer must not cost the others of the round their measurement; it counts as a source that is down.
+        log.exception("an endpoint could not be measured", endpoint=name, window=window.pk)
+        return [Sample(name, spot.get("content"), "probe", "down", now)], None
 
 
 def _endpoint(window: Window, name: str, spot: Mapping[str, Any], now: datetime) -> tuple[list[Sample], Any]:

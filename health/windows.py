@@ -18,7 +18,8 @@ from health.verdicts import Sample, Verdict, judge
 DENSE_FOR = timedelta(seconds=60)
 DENSE = timedelta(seconds=1)
 """A window is sampled each second while it is young: what breaks under traffic mostly breaks at once."""
-BATCH = 200
+BATCH = 50
+"""Windows measured at a time: with every host of them hanging, a batch still ends within a task's time limit."""
 MOST = 2**31 - 1
 """The largest count that a sample's column holds."""
 

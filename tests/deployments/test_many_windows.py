@@ -2,8 +2,10 @@
 
 import pytest
 
+from aureus import clock
 from deployments import lifecycle, smoke, watching
 from deployments.models import Deployment
+from health import sampling, windows
 from health.models import Window
 from tests.deployments.conftest import ALICE
 from tests.deployments.test_watching import backdate, judged, probes, traffic, window_of
@@ -74,3 +76,30 @@ def test_a_counter_larger_than_any_column_is_measured_all_the_same(fleet, second
     window = backdate(window_of(second))
     judged(window, traffic(window, requests=10**40, errors=0))
     assert window.samples.exists()
+
+
+def test_one_round_takes_every_window_that_is_due(second):
+    window = window_of(second)
+    due = "2026-01-01T00:00:00Z"
+    more = [Window.objects.create(**copied(window), next_sample_at=due) for _ in range(windows.BATCH + 1)]
+    assert watching.sample_due(lambda *_: None) > windows.BATCH
+    assert not Window.objects.filter(pk__in=[w.pk for w in more], next_sample_at=due).exists()
+
+
+def copied(window: Window) -> dict:
+    return {
+        "subject": window.subject,
+        "kind": "bake",
+        "content": window.content,
+        "endpoints": {},
+        "opens_at": window.opens_at,
+        "closes_at": window.closes_at,
+    }
+
+
+def test_an_address_that_cannot_even_be_asked_keeps_nobody_else_from_being_measured(second):
+    window = window_of(second)
+    window.endpoints["staging-1"]["metrics"] = 7
+    measured = sampling.measure([window], clock.now())
+    assert {s.endpoint for s in measured[0].samples} == set(window.endpoints)
+    assert [s.kind for s in measured[0].samples if s.endpoint == "staging-1"] == ["down"]
