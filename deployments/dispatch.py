@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from celery import current_app
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 from kombu.exceptions import OperationalError
 
 from deployments import execution, leases, smoke, watching
@@ -74,7 +74,16 @@ class Dispatcher:
         watching.sample_due(self.remember)
         for deployment_id, lane in [*self.take_urgent(), *leases.sweep()]:
             if lane == "rollback" or _is_aborting(deployment_id):
-                execution.work_on(deployment_id, lane, self.outside, self.remember, budget=TURN)
+                self.carry(deployment_id, lane)
+
+    def carry(self, deployment_id: str, lane: str) -> None:
+        """One deployment's turn. What goes wrong in it keeps no other from its own."""
+        try:
+            execution.work_on(deployment_id, lane, self.outside, self.remember, budget=TURN)
+        except Error:
+            raise
+        except Exception:
+            log.exception("a deployment could not be carried on", deployment=deployment_id)
 
     def remember(self, deployment_id: str, lane: str) -> None:
         """A hint to ourselves."""
@@ -101,7 +110,7 @@ def run() -> int:
         close_old_connections()
         try:
             dispatcher.tick(time.monotonic())
-        except DatabaseError as error:
+        except Error as error:
             log.warning("the database does not answer", error=str(error))
             connection.close()
     return 0

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from django.db import DatabaseError, close_old_connections, connection, connections
+from django.db import Error, close_old_connections, connection, connections
 
 from aureus import lease
 from deployments.models import Deployment, Step
@@ -77,7 +77,7 @@ class Heartbeat:
         try:
             kept = lease.renew(Step._meta.db_table, mine)
             stopped = _aborting(mine)
-        except DatabaseError:
+        except Error:
             connection.close()
             return  # the lease then runs out by itself, which is what it is for
         self._lost |= (set(mine) - set(kept)) | stopped

@@ -57,3 +57,19 @@ def test_a_broker_that_came_back_begins_a_new_count(fleet):
     one.answers = lambda: False
     one.tick(6.0)
     assert one.away_since == 6.0
+
+
+def test_with_the_broker_away_a_deployment_that_cannot_be_worked_on_keeps_no_rollback_from_going(fleet):
+    here = fleet.environment("staging")
+    fleet.deployed("1.0.0")
+    second = fleet.deployed("1.1.0")
+    odd = fleet.environment("odd")
+    stuck = lifecycle.deploy(fleet.version("1.0.0").pk, "odd", actor=ALICE)
+    lifecycle.abort(stuck.pk, actor=ALICE, reason="no")
+    type(odd).objects.filter(pk=odd.pk).update(policy_overrides={"no_such_policy": 1})
+    lifecycle.roll_back(second.pk, actor=ALICE, reason="bad")
+    one = dispatcher(fleet, answers=False)
+    for _ in range(30):
+        fleet.hurry()
+        one.work()
+    assert set(fleet.running(here).values()) == {"1.0.0"}
