@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -17,6 +18,7 @@ from deployments.lifecycle.moves import move, page
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
 from deployments.snapshot import WAITING, back_for, facts_of, goods
 from releases.models import Version
+from releases.spec import number_of
 
 
 def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS) -> Deployment | None:
@@ -123,14 +125,24 @@ def may_go_back(deployment: Deployment) -> bool:
 
 
 def _ways_back(origin: Deployment, covered: Iterable[Target]) -> dict[str, str]:
-    """Where each host goes: as planned, unless that was undone or withdrawn since; "" where there is no way back."""
-    proven = goods(origin.installation)
+    """Where each host goes: as planned, unless that was undone or withdrawn since; "" where there is no way back.
+
+    A host that was only taken out of the balancer keeps what it runs.
+    """
+    covered, proven = list(covered), goods(origin.installation)
     planned = {t.name: t.back_content for t in origin.targets.all()}
+    activated = _activated({origin.pk, *(t.deployment_id for t in covered)})
     found = {}
     for target in covered:
         back = planned.get(target.name) or target.back_content
-        found[target.name] = back if back in proven else back_for(proven, running="", to_content=target.to_content)
+        good = back if back in proven else back_for(proven, running="", to_content=target.to_content)
+        found[target.name] = good if target.name in activated else target.from_content or good
     return found
+
+
+def _activated(deployments: Collection[UUID]) -> frozenset[str]:
+    steps = Step.objects.filter(deployment__in=deployments, kind="activate", attempts__gt=0)
+    return frozenset(steps.values_list("target", flat=True))
 
 
 def under_way_beside(deployment: Deployment) -> Deployment | None:
@@ -206,7 +218,10 @@ def begin_rollback(
 
 
 def _version_of(origin: Deployment, contents: Iterable[str]) -> Version:
-    """The version most hosts go back to."""
-    [(content, _)] = Counter(contents).most_common(1)
-    versions = Version.objects.filter(application=origin.version.application_id)
-    return next(v for v in versions.filter(number=content.rsplit("-", 1)[0]) if v.content == content)
+    """The version most hosts go back to; a content that we do not know is no version."""
+    ours = Version.objects.filter(application=origin.version.application_id)
+    for content, _ in Counter(contents).most_common():
+        for version in ours.filter(number=number_of(content)):
+            if version.content == content:
+                return version
+    return origin.version

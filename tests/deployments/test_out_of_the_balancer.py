@@ -9,7 +9,7 @@ ALL = {"staging-1": 100, "staging-2": 100, "staging-3": 100}
 
 
 def test_a_host_that_does_not_drain_is_put_back_in(fleet):
-    here = fleet.environment("staging", balanced=True)
+    here = fleet.environment("staging", balanced=True, drain_within=1)
     fleet.deployed("1.0.0")
     fleet.traffic.flights["staging-1"] = 7
     second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
@@ -45,3 +45,16 @@ def test_a_host_that_went_back_but_takes_no_traffic_is_owed(fleet):
     assert rollback.status == "deployed"
     assert here.endpoints.get(host__name="staging-1").owed
     assert "staging-1" in rollback.reason
+
+
+def test_a_host_that_was_only_taken_out_keeps_what_it_runs(fleet):
+    here = fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    second = fleet.deployed("1.1.0")
+    type(second).objects.filter(pk=second.pk).update(good_at=None)
+    third = lifecycle.deploy(fleet.version("1.2.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: third.steps.filter(kind="take_out", status="passed").exists())
+    lifecycle.abort(third.pk, actor=ALICE, reason="no")
+    fleet.run()
+    assert set(fleet.running(here).values()) == {"1.1.0"}
+    assert fleet.traffic.read() == ALL
