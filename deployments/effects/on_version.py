@@ -9,6 +9,7 @@ from aureus import clock
 from deployments import smoke as smoke_tests
 from deployments.effects.work import Work
 from deployments.engine.settle import Answer, failed, passed, pending
+from deployments.engine.status import TargetState
 from deployments.lifecycle import windows
 from deployments.models import Step
 from deployments.outside import address_of, site_of
@@ -17,6 +18,8 @@ from health.models import Window
 
 def watch(work: Work) -> Answer:
     """Open the window of this batch once, then wait until its verdict is a row; `deployments.watching` answers."""
+    if work.step.window is None and not any(t.state == TargetState.ON_TO for t in work.targets.values()):
+        return passed("no host was changed yet: there is nobody to watch", rule="window")
     window = work.step.window or _open(work)
     if window.verdict == Window.Verdict.PASS:
         return passed("the bake passed", rule="window")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployments.engine.facts import OnFailure
@@ -48,6 +48,7 @@ class Site:
 
     balanced: a balancer stands in front. smoke: the declared tests run on production after the last batch.
     once: commands run once on one host between prepare and activate, by kind (backup, migrate).
+    idle: hosts that serve nothing yet: they cannot be counted on while others are out.
     """
 
     endpoints: tuple[str, ...]
@@ -56,6 +57,7 @@ class Site:
     once: tuple[str, ...] = ()
     healthy_within: float = HEALTHY_WITHIN
     drain_within: float = DRAIN_WITHIN
+    idle: int = 0
 
 
 def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...]:
@@ -69,7 +71,10 @@ def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...
     ]
     for number, batch in enumerate(parts, start=1):
         label = f"batch {number} of {len(parts)}" if len(parts) > 1 else "all hosts"
-        stages += _batch(site, batch, label, PlannedStage(label, (), max_failures=borne))
+        # Hosts that may fail, and those that never served, are not demanded; but never is the last one taken out.
+        floor = max(1, batch.min_serving - borne - site.idle) if batch.min_serving else 0
+        part = replace(batch, min_serving=floor)
+        stages += _batch(site, part, label, PlannedStage(label, (), max_failures=borne))
     if site.smoke:
         stages.append(PlannedStage("smoke tests", (PlannedStep("smoke"),), lane="watch"))
     return tuple(stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from deployments.engine import plan as planning
@@ -38,7 +39,9 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
     installation, version = deployment.installation, deployment.version
     policy, endpoints, proven = policy_of(installation), endpoints_of(installation), goods(installation)
     options = policy.options()
-    stages = planning.plan(site_of(installation, [e.name for e in endpoints], policy), deployment.strategy, options)
+    site = site_of(installation, [e.name for e in endpoints], policy)
+    site = replace(site, idle=sum(not e.serving for e in endpoints))
+    stages = planning.plan(site, deployment.strategy, options)
     targets = [
         Target(
             deployment=deployment,
