@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from enum import StrEnum
 
 import structlog
 from django.db import connections
@@ -36,32 +37,63 @@ RUN: dict[str, Callable[[Work], Answer]] = {
 }
 
 
-def run(claims: Sequence[Claim], outside: Outside, settle: Callable[[Claim, Answer], None]) -> None:
+class Boundary(StrEnum):
+    """The instants at which the loss of a worker leaves a step in another state."""
+
+    AFTER_CLAIM = "after claim"
+    BEFORE_EFFECT = "before effect"
+    AFTER_EFFECT = "after effect"
+    BEFORE_SETTLE = "before settle"
+    AFTER_SETTLE = "after settle"
+
+
+Reached = Callable[[Boundary, str], object]
+"""Told of each boundary and the kind of the step that has come to it."""
+
+
+def unwatched(boundary: Boundary, kind: str) -> None:
+    """Nobody wants to know."""
+
+
+def run(
+    claims: Sequence[Claim],
+    outside: Outside,
+    settle: Callable[[Claim, Answer], None],
+    reached: Reached = unwatched,
+) -> None:
     """Let the effects of claimed steps happen side by side, and settle each as soon as it has answered."""
     with Heartbeat({c.step_id: c.fence for c in claims}) as heartbeat:
         if len(claims) == 1:
-            answer = run_one(claims[0], outside, heartbeat)
+            answer = run_one(claims[0], outside, heartbeat, reached)
             heartbeat.done(claims[0].step_id)
             settle(claims[0], answer)
             return
         with ThreadPoolExecutor(len(claims), thread_name_prefix="effect") as pool:
-            waiting = {pool.submit(_in_thread, claim, outside, heartbeat): claim for claim in claims}
+            waiting = {pool.submit(_in_thread, claim, outside, heartbeat, reached): claim for claim in claims}
             for done in as_completed(waiting):
                 heartbeat.done(waiting[done].step_id)
                 settle(waiting[done], done.result())
 
 
-def _in_thread(claim: Claim, outside: Outside, heartbeat: Heartbeat) -> Answer:
+def _in_thread(claim: Claim, outside: Outside, heartbeat: Heartbeat, reached: Reached) -> Answer:
     try:
-        return run_one(claim, outside, heartbeat)
+        return run_one(claim, outside, heartbeat, reached)
     finally:
         connections.close_all()
 
 
-def run_one(claim: Claim, outside: Outside, heartbeat: Heartbeat) -> Answer:
-    """One effect's answer. Whatever goes wrong outside is an answer too: nothing is lost by an exception."""
+def run_one(claim: Claim, outside: Outside, heartbeat: Heartbeat, reached: Reached = unwatched) -> Answer:
+    """One effect's answer."""
     step = Step.objects.get(pk=claim.step_id)
-    work = Work(step, claim.fence, outside, lambda: heartbeat.lost(claim.step_id))
+    reached(Boundary.BEFORE_EFFECT, step.kind)
+    answer = _answer(Work(step, claim.fence, outside, lambda: heartbeat.lost(claim.step_id)))
+    reached(Boundary.AFTER_EFFECT, step.kind)
+    return answer
+
+
+def _answer(work: Work) -> Answer:
+    """Whatever goes wrong outside is an answer too: nothing is lost by an exception."""
+    step = work.step
     try:
         if work.deployment.abort_reason:
             return stop(work)

@@ -35,6 +35,7 @@ class Claim:
 
     step_id: int
     fence: int
+    kind: str = ""
 
 
 @dataclass(slots=True)
@@ -91,16 +92,17 @@ def _run(deployment: Deployment, steps: list[int], wanted: str, lane: str | None
         return turn
     chosen = steps[:SIDE_BY_SIDE]
     fences = lease.claim(Step._meta.db_table, chosen)
-    turn.claims = [Claim(step, fence) for step, fence in sorted(fences.items())]
-    _mark_claimed(deployment, list(fences))
+    claimed = _mark_claimed(deployment, list(fences))
+    turn.claims = [Claim(step.pk, fences[step.pk], step.kind) for step in claimed]
     turn.lane, turn.again = wanted, len(steps) > len(chosen)
     _update(deployment, lane=wanted, wake_at=clock.now() + timedelta(seconds=lease.SECONDS))
     return turn
 
 
-def _mark_claimed(deployment: Deployment, ids: list[int]) -> None:
+def _mark_claimed(deployment: Deployment, ids: list[int]) -> list[Step]:
     now = clock.now()
-    for step in Step.objects.filter(pk__in=ids).order_by("pk"):
+    steps = list(Step.objects.filter(pk__in=ids).order_by("pk"))
+    for step in steps:
         deployment.targets.filter(name__in=step.removes).update(serving=False)
         # A host taken out of the balancer is changed as well: a rollback has to put it back in.
         changes = [*step.removes, step.target] if step.kind in ACTIVATES else step.removes
@@ -111,6 +113,7 @@ def _mark_claimed(deployment: Deployment, ids: list[int]) -> None:
         elif step.failures:
             record(deployment.stream, "step.claimed_again", AUREUS, step=step.id, kind=step.kind, host=step.target,
                    attempt=step.attempts)  # fmt: skip
+    return steps
 
 
 def _begin(deployment: Deployment, now: datetime) -> None:

@@ -40,12 +40,13 @@ class Fleet:
     traffic: FakeTraffic = field(default_factory=FakeTraffic)
     sick: set[tuple[str, str]] = field(default_factory=set)
     hints: list[tuple[str, str]] = field(default_factory=list)
+    root: str = ROOT
 
     def ask(self, url: str, expected: str | None, **_: object) -> HealthAnswer:
         """A host answers with the content its slot points to, unless that content is sick there."""
         name = url.split("//")[1].split(":")[0]
         machine = self.hosts.at(name)
-        running = machine.site(ROOT).slots.get("main")
+        running = machine.site(self.root).slots.get("main")
         if running is None or machine.unreachable:
             return HealthAnswer(False, None, "no answer", None)
         number = running.rsplit("-", 1)[0]
@@ -75,7 +76,7 @@ class Fleet:
         installation = Installation.objects.create(
             application=application,
             environment=env,
-            root=ROOT,
+            root=self.root,
             restart="true",
             url="http://{address}:{port}",
             balancer=balancer,
@@ -148,7 +149,7 @@ class Fleet:
         """What every host really runs, by version number."""
         found = {}
         for endpoint in installation.endpoints.select_related("host"):
-            content = self.hosts.at(endpoint.host.name).site(ROOT).slots.get("main")
+            content = self.hosts.at(endpoint.host.name).site(self.root).slots.get("main")
             found[endpoint.host.name] = content.rsplit("-", 1)[0] if content else ""
         return found
 
