@@ -17,6 +17,7 @@ from aureus import servers
 
 QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
 TICK = 1.0
+CANARY_EVERY = 5.0
 
 # Workers run as whoever started Aureus, who must be able to read the SSH keys; as root Celery warns at each start.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
@@ -84,6 +85,15 @@ app.conf.update(
     beat_schedule={
         "sweep": {"task": "wake due deployments", "schedule": TICK, "options": {"queue": "sweep", "expires": 5}},
         "watch": {"task": "sample open windows", "schedule": TICK, "options": {"queue": "watch", "expires": 5}},
+        **{
+            f"canary {queue}": {
+                "task": "answer canary",
+                "args": (queue,),
+                "schedule": CANARY_EVERY,
+                "options": {"queue": queue, "expires": 15},
+            }
+            for queue in QUEUES
+        },
     },
 )
 app.autodiscover_tasks()

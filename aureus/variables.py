@@ -88,6 +88,12 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting("WEB_WORKERS", kinds.whole(1, 64), "1", "Web processes started by `aureus up`."),
         Setting(
+            "STUCK_AFTER",
+            kinds.SPAN,
+            "90s",
+            "Time without an answer after which `aureus up` replaces a process that is there and does not work.",
+        ),
+        Setting(
             "LOG_LEVEL",
             kinds.one_of("debug", "info", "warn", "error"),
             "info",

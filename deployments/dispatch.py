@@ -21,12 +21,14 @@ from deployments import execution, leases, smoke, watching
 from deployments.hints import hint, hint_smoke
 from deployments.models import Deployment
 from deployments.outside import Outside, real
+from health import canaries
 
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
 BROKER_AWAY_FOR = 10.0
 """Seconds of failed publishing after which this process works itself."""
+CANARY_EVERY = 5.0
 TURN = 5.0
 """Seconds spent on one deployment before the others and the windows are looked at again."""
 
@@ -101,7 +103,7 @@ def _is_aborting(deployment_id: str) -> bool:
 
 def run() -> int:
     """Dispatch until SIGTERM or SIGINT."""
-    stop = threading.Event()
+    stop, answered_at = threading.Event(), -CANARY_EVERY
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     dispatcher = Dispatcher(real())
@@ -110,6 +112,9 @@ def run() -> int:
         close_old_connections()
         try:
             dispatcher.tick(time.monotonic())
+            if time.monotonic() - answered_at >= CANARY_EVERY:
+                canaries.answered([canaries.DISPATCHER])
+                answered_at = time.monotonic()
         except Error as error:
             log.warning("the database does not answer", error=str(error))
             connection.close()

@@ -11,6 +11,7 @@ log = structlog.get_logger(__name__)
 STALE = 60
 """Seconds after which a hint is not worth following: the sweep has given a newer one."""
 ADVANCE, TRANSFER, SMOKE = "advance deployment", "send release to hosts", "run smoke tests"
+CANARY = "answer canary"
 """Tasks by name: their module brings the SSH drivers along, which the web has no use for."""
 IMPATIENT = {
     "max_retries": 1,

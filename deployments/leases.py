@@ -9,7 +9,9 @@ from types import TracebackType
 from django.db import Error, close_old_connections, connection, connections
 
 from aureus import lease
+from deployments import identity
 from deployments.models import Deployment, Step
+from health import canaries
 
 HINT_AGAIN_AFTER = 3
 """Seconds before a deployment that is still due is hinted once more: one lost message costs no longer."""
@@ -17,6 +19,7 @@ HINT_AGAIN_AFTER = 3
 
 def sweep(limit: int = 500) -> list[tuple[str, str]]:
     """The deployments that are due, as (id, lane), each marked so that it is not hinted again at once. Idempotent."""
+    identity.notice()
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -77,6 +80,8 @@ class Heartbeat:
         try:
             kept = lease.renew(Step._meta.db_table, mine)
             stopped = _aborting(mine)
+            # Who is busy with a long step carries out no canary, and works all the same.
+            canaries.answered(Step.objects.filter(pk__in=kept).values_list("stage__lane", flat=True))
         except Error:
             connection.close()
             return  # the lease then runs out by itself, which is what it is for

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from aureus import clock
 from deployments.engine.status import OPEN
 from deployments.models import Deployment, Endpoint, Incident, Step
+from health import canaries
 from health.models import SmokeRun, Window
 
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -35,6 +36,7 @@ class Rows:
         yield from _fleet()
         yield from _workflows()
         yield from _journal()
+        yield from _canaries()
 
 
 def _deployments() -> Iterator[Metric]:
@@ -116,6 +118,18 @@ def _journal() -> Iterator[Metric]:
     )
     [[done]] = _query("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()")
     yield CounterMetricFamily("aureus_state_store_operations", "Transactions of the state store.", value=done)
+
+
+def _canaries() -> Iterator[Metric]:
+    age = GaugeMetricFamily(
+        "aureus_queue_canary_age_seconds",
+        "Seconds since the worker of a queue, or the dispatcher, last answered; absent before its first answer.",
+        labels=["queue"],
+    )
+    for name, seconds in canaries.ages().items():
+        if seconds is not None:
+            age.add_metric([name], seconds)
+    yield age
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

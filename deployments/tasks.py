@@ -7,6 +7,7 @@ from celery import shared_task
 from deployments import execution, hints, leases, smoke, watching
 from deployments.hints import hint, hint_smoke
 from deployments.outside import real
+from health import canaries
 
 
 @shared_task(name=hints.ADVANCE)
@@ -40,3 +41,9 @@ def watch() -> None:
 def run_smoke(run: str) -> None:
     """Carry out a smoke run that CI asked for."""
     smoke.carry_out_asked(run, real(), hint)
+
+
+@shared_task(name=hints.CANARY)
+def answer_canary(queue: str) -> None:
+    """Say that this queue's worker works."""
+    canaries.answered([queue])

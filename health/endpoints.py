@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from aureus import clock
 from aureus.journal.models import Event
+from health import canaries
 from health.models import Window
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,8 @@ def health(request: HttpRequest) -> JsonResponse:
     """200 when all is well, 503 when something is not: `unhealthy` without the database, else `degraded`."""
     database = _asked(_database)
     components = {"api": OPERATIONAL, "database": database}
-    for name, ask in (("stateStore", _state_store), ("eventLog", _event_log), ("watching", _watching)):
+    for name, ask in (("stateStore", _state_store), ("eventLog", _event_log),
+                      ("watching", _watching), ("workers", _workers)):  # fmt: skip
         components[name] = _asked(ask) if database == OPERATIONAL else DOWN
     components["queue"] = _queue()
     well = all(state == OPERATIONAL for state in components.values())
@@ -58,13 +60,16 @@ def health(request: HttpRequest) -> JsonResponse:
 def ready(request: HttpRequest) -> JsonResponse:
     """Whether requests may come: the database answers and every migration is applied.
 
-    The queue is reported and not counted: with it down a rollback must still be possible.
+    The queues are reported, each with the seconds since its worker last answered, and not counted: with them down a
+    rollback must still be possible.
     """
     database = _asked(_database) == OPERATIONAL
     migrated = database and _asked(_migrations) == OPERATIONAL
     checks = {"database": database, "migrations": migrated, "dependencies": _queue() == OPERATIONAL}
     well = database and migrated
-    return JsonResponse({"ready": well, "checks": checks}, status=200 if well else 503)
+    return JsonResponse(
+        {"ready": well, "checks": checks, "queues": _ages() if well else {}}, status=200 if well else 503
+    )
 
 
 @never_cache
@@ -104,6 +109,19 @@ def _event_log() -> str:
 def _watching() -> str:
     overdue = Window.objects.filter(closed_at=None, next_sample_at__lt=clock.now() - LATE)
     return BEHIND if overdue.exists() else OPERATIONAL
+
+
+def _workers() -> str:
+    return BEHIND if canaries.behind(canaries.ages()) else OPERATIONAL
+
+
+def _ages() -> dict[str, float | None]:
+    """Seconds since each queue's canary and the dispatcher answered; null for never. Empty while nobody can tell."""
+    try:
+        return {name: None if age is None else round(age, 1) for name, age in canaries.ages().items()}
+    except DatabaseError as error:
+        log.warning("the canaries cannot be read", error=str(error).strip())
+        return {}
 
 
 def _migrations() -> str:

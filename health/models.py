@@ -1,4 +1,7 @@
-"""Is it well: smoke runs, monitoring windows and their samples. `subject` is a deployment's id, without a key up."""
+"""Is it well: smoke runs, monitoring windows, their samples, and the canaries of Aureus itself.
+
+`subject` is a deployment's id, without a key up.
+"""
 
 from __future__ import annotations
 
@@ -87,3 +90,14 @@ class Sample(models.Model):
     class Meta:
         ordering = ["at", "id"]
         indexes = [models.Index(fields=["window", "at"])]
+
+
+class Canary(models.Model):
+    """When a queue's worker last carried out the small message that asks whether it works."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    answered_at = models.DateTimeField()
+    answered_by = models.CharField(max_length=100)
+
+    class Meta:
+        verbose_name_plural = "canaries"

@@ -322,3 +322,23 @@ def test_root_is_told_which_folder_the_other_user_cannot_enter(tmp_path: Path) -
     closed.mkdir(mode=0o700)
     with pytest.raises(PostgresError, match=r"cannot enter .*set AUREUS_HOME"):
         Postgres(closed / "postgres", 1, "password").prepare()
+
+
+def test_a_worker_that_is_there_and_does_not_work_is_replaced(open_folder):
+    instance = Instance(open_folder / "stuck", STUCK_AFTER="15s").start()
+    try:
+        stuck = instance.child("worker-deploy")
+        wait_until(lambda: canary_age(instance, "deploy") is not None, seconds=30, what="the queue's first canary")
+        for pid in (stuck, *descendants_of(stuck)):
+            os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: is_gone(stuck), seconds=60, what="the stopped worker is replaced")
+        wait_until(lambda: (canary_age(instance, "deploy") or 99) < 10, seconds=30, what="its queue is worked on")
+        assert "it has not answered for too long" in instance.text
+        assert instance.text.count("it has not answered") == 1
+    finally:
+        instance.stop()
+
+
+def canary_age(instance: Instance, queue: str) -> float | None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{instance.port}/ready", timeout=20) as answer:
+        return json.load(answer)["queues"][queue]

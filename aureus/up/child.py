@@ -89,6 +89,16 @@ class Child:
             self._again_at = 0.0
             self._say(self.process.name, f"started (process {self.start()})")
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was last started; 0 for one that is not alive."""
+        return time.monotonic() - self._started_at if self.is_alive else 0.0
+
+    def replace(self, why: str) -> None:
+        """End it at once: who does not work does not end in order either, and every step is safe from kill -9."""
+        self._say(self.process.name, f"{why}: it is replaced")
+        self.kill()
+
     def ask_to_end(self) -> None:
         if self._popen is not None and self.is_alive:
             with suppress(ProcessLookupError):

@@ -3,11 +3,13 @@
 import gc
 import http.client
 import importlib
+import json
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from aureus import conf
 from aureus.conf import Configuration, ConfigurationError
@@ -19,6 +21,7 @@ from aureus.up import home as homes
 from aureus.up import processes
 from aureus.up.child import Child
 from aureus.up.home import Home, HomeError
+from aureus.up.stuck import Lookout
 from aureus.up.tree import StartFailed, Stopped, Tree
 
 SERVER_SECONDS = 60
@@ -77,9 +80,11 @@ def _start_and_keep(tree: Tree, home: Home, configuration: Configuration, enviro
     for process in (*processes.workers(environ), *waking):
         tree.add(process)
     tree.add(processes.flower(configuration, kept, environ))
+    lookout = Lookout(configuration.STUCK_AFTER)
     tree.keep(
-        lambda: _answers(configuration),
+        lambda: _told(configuration, "/ready") is not None,
         lambda: _greet(configuration, kept, password, time.monotonic() - begun),
+        lambda running: _stuck(lookout, configuration, running),
     )
 
 
@@ -139,14 +144,22 @@ def _demand_port(name: str, host: str, port: int) -> None:
         time.sleep(0.2)
 
 
-def _answers(configuration: Configuration) -> bool:
+def _stuck(lookout: Lookout, configuration: Configuration, running: Mapping[str, float]) -> list[str]:
+    ready = _told(configuration, "/ready")
+    alive = ready is not None or _told(configuration, "/live") is not None
+    return lookout.judge(time.monotonic(), ready, alive, running)
+
+
+def _told(configuration: Configuration, path: str) -> dict[str, Any] | None:
+    """What the web says there; None where it does not say 200 within two seconds."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configuration.HOST, configuration.HOST)  # noqa: S104
     connection = http.client.HTTPConnection(host.strip("[]"), configuration.PORT, timeout=2)
     try:
-        connection.request("GET", "/ready", headers={"Host": "localhost"})
-        return connection.getresponse().status < 500
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request("GET", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        return json.loads(answer.read()) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
     finally:
         connection.close()
 

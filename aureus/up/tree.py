@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 
 from aureus.up.child import Child
@@ -13,6 +13,7 @@ from aureus.up.processes import Process, Turn
 
 LOOK_EVERY = 0.2
 LOGS_EVERY = 60.0
+STUCK_EVERY = 5.0
 
 
 class StartFailed(Exception):
@@ -74,9 +75,17 @@ class Tree:
             os.close(answer)
             os.close(out)
 
-    def keep(self, is_ready: Callable[[], bool], when_ready: Callable[[], None]) -> None:
-        """Watch over the children until somebody asks to stop."""
-        waiting, logs_at = True, 0.0
+    def keep(
+        self,
+        is_ready: Callable[[], bool],
+        when_ready: Callable[[], None],
+        stuck: Callable[[Mapping[str, float]], Iterable[str]],
+    ) -> None:
+        """Watch over the children until somebody asks to stop.
+
+        `stuck` names those to replace, by the seconds that each has run.
+        """
+        waiting, logs_at, stuck_at = True, 0.0, 0.0
         while not self._stop.wait(LOOK_EVERY):
             now = time.monotonic()
             for child in self.children:
@@ -84,10 +93,18 @@ class Tree:
             if waiting and is_ready():
                 waiting = False
                 when_ready()
+            if not waiting and now > stuck_at:
+                stuck_at = now + STUCK_EVERY
+                self._replace(stuck({child.process.name: child.age for child in self.children}))
             if now > logs_at:
                 logs_at = now + LOGS_EVERY
                 for child in self.children:
                     child.shorten_log()
+
+    def _replace(self, names: Iterable[str]) -> None:
+        for child in self.children:
+            if child.process.name in names:
+                child.replace("it has not answered for too long")
 
     def end(self) -> None:
         """End every child, turn by turn."""

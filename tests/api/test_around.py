@@ -10,12 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aureus.api import reference
 from aureus.api.permissions import TABLE
-from health.models import SmokeRun, Window
+from health import canaries
+from health.models import Canary, SmokeRun, Window
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "reference"
 
 
 def test_health_is_as_the_guide_shows_it(api, queue):
+    canaries.answered(canaries.names())
     answer = api.get("/health")
     told = answer.json()
     assert answer.status_code == 200
@@ -34,7 +36,28 @@ def test_without_its_queue_aureus_is_degraded_and_still_ready(api):
     assert told.json()["components"]["queue"] == "down"
     ready = api.get("/ready")
     assert ready.status_code == 200
-    assert ready.json() == {"ready": True, "checks": {"database": True, "migrations": True, "dependencies": False}}
+    assert ready.json()["ready"] is True
+    assert ready.json()["checks"] == {"database": True, "migrations": True, "dependencies": False}
+
+
+def test_a_queue_whose_worker_is_silent_is_told_and_does_not_stop_requests(api, queue):
+    canaries.answered(canaries.names())
+    Canary.objects.filter(name="transfer").update(answered_at=timezone.now() - timedelta(minutes=5))
+    assert canaries.behind(canaries.ages()) == ["transfer"]
+    told = api.get("/health")
+    assert (told.status_code, told.json()["components"]["workers"]) == (503, "behind")
+    ready = api.get("/ready")
+    assert ready.status_code == 200
+    ages = ready.json()["queues"]
+    assert set(ages) == set(canaries.names())
+    assert ages["transfer"] >= 300 > 30 > ages["deploy"]
+    assert 'aureus_queue_canary_age_seconds{queue="transfer"} 3' in api.get("/metrics").content.decode()
+
+
+def test_a_queue_that_never_had_a_worker_is_behind(api, queue):
+    Canary.objects.all().delete()
+    assert set(canaries.behind(canaries.ages())) == set(canaries.names())
+    assert api.get("/ready").json()["queues"]["deploy"] is None
 
 
 def test_a_window_that_nobody_samples_is_told(api, queue):
