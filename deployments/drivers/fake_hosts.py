@@ -48,6 +48,8 @@ class FakeHost:
     disk_free: int = 10**12
     inodes_free: int = 10**9
     missing_tools: tuple[str, ...] = ()
+    service: str = ""  # what systemd says of the unit, and how often it restarted that by itself
+    own_restarts: int | None = None
     restart_fails: bool = False
     restart_hangs: bool = False  # activation answers `running` until `finish` or `fail` is called
     restart_hangs_past_deadline: bool = False
@@ -88,7 +90,7 @@ class FakeHosts:
         with self._lock:
             return self.machines.setdefault(name, FakeHost())
 
-    def facts(self, host: HostAddress, site: Site) -> HostFacts:
+    def facts(self, host: HostAddress, site: Site, *, seconds: float | None = None) -> HostFacts:
         with self._reach(host, "facts", "") as machine:
             here = machine.site(site.root)
             current = here.slots.get(site.slot)
@@ -104,6 +106,8 @@ class FakeHosts:
                 missing_tools=machine.missing_tools,
                 zstd=True,
                 started_at=here.restarts or None,
+                service=machine.service,
+                restarts=machine.own_restarts,
             )
 
     def prepare(
@@ -145,6 +149,19 @@ class FakeHosts:
                 return _kept(here, key, Answer("already", f"{content} is what slot {site.slot} runs"))
             self._switch(host, here, site.slot, content, expected, (key, fence))
             return _restart(machine, here, site.slot, content, (key, fence))
+
+    def adopt(
+        self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
+    ) -> Answer:
+        _demand_content(content)
+        with self._change(host, site.root, "adopt", fence, key) as (_, here):
+            if here.slots.get(site.slot) == content:
+                here.note(key, fence, f"adopt@{site.slot}", content, "already")
+                return Answer("already", f"slot {site.slot} is on {content}")
+            self._may_switch(host, here, site.slot, content, expected)
+            self._point(here, site.slot, content)
+            here.note(key, fence, f"adopt@{site.slot}", content, "done")
+            return Answer("done", f"slot {site.slot} is on {content}, nothing was restarted")
 
     def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
         with self._change(host, site.root, "live", fence, key) as (_, here):
@@ -229,6 +246,17 @@ class FakeHosts:
     def _switch(
         self, host: HostAddress, here: FakeSite, slot: str, content: str, expected: str | None, act: tuple[str, int]
     ) -> None:
+        self._may_switch(host, here, slot, content, expected)
+        here.note(*act, f"activate@{slot}", content, "started")
+        self._point(here, slot, content)
+
+    @staticmethod
+    def _point(here: FakeSite, slot: str, content: str) -> None:
+        here.slots[slot] = content
+        here.live = here.live or slot
+
+    @staticmethod
+    def _may_switch(host: HostAddress, here: FakeSite, slot: str, content: str, expected: str | None) -> None:
         was = here.slots.get(slot)
         if content not in here.releases or content in here.incomplete:
             raise ActRefused(f"host {host.name}: {content} is not complete on this host", code="incomplete")
@@ -238,9 +266,6 @@ class FakeHosts:
                 code="cas",
                 detail={"current": was or ""},
             )
-        here.note(*act, f"activate@{slot}", content, "started")
-        here.slots[slot] = content
-        here.live = here.live or slot
 
     @contextmanager
     def _reach(self, host: HostAddress, verb: str, about: str) -> Iterator[FakeHost]:

@@ -99,7 +99,10 @@ class ReleaseFiles:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What a host says about a site. `started_at` is seconds since 1970 by the host's clock; inodes -1: not counted."""
+    """What a host says about a site. `started_at` is seconds since 1970 by the host's clock; inodes -1: not counted.
+
+    `service` and `restarts` are what systemd says of the unit; "" and None without one.
+    """
 
     current: str | None
     previous: str | None
@@ -111,6 +114,8 @@ class HostFacts:
     missing_tools: tuple[str, ...]
     zstd: bool
     started_at: int | None
+    service: str = ""
+    restarts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,9 @@ class Hosts(Protocol):
     `deadline` is in seconds and is kept by the host itself. All raise deployments.drivers.errors.HostError.
     """
 
-    def facts(self, host: HostAddress, site: Site) -> HostFacts: ...
+    def facts(self, host: HostAddress, site: Site, *, seconds: float | None = None) -> HostFacts:
+        """Only reads. `seconds`: how long the host may take; None: as long as any look."""
+        ...
 
     def prepare(
         self, host: HostAddress, site: Site, release: ReleaseFiles, *, fence: int, key: str, deadline: float
@@ -146,6 +153,12 @@ class Hosts(Protocol):
         key: str,
         deadline: float,
     ) -> Answer: ...
+
+    def adopt(
+        self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
+    ) -> Answer:
+        """Point the slot at a prepared content, and restart nothing. Refused where the slot is on anything else."""
+        ...
 
     def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer: ...
 

@@ -4,7 +4,7 @@
 #   sh act-DIGEST ROOT NONCE VERB [--name value]...
 #
 # Reading verbs: facts status workflow logs diagnose. Changing verbs carry --fence and --key: prepare activate rollback
-# live stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
+# adopt live stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
 # shared/, .aureus/{fence,ledger,lock,acts/KEY/}. The ledger has lines `key fence verb content result epoch`.
 # Exit status: 0 done, already or running; 10 refused; 11 failed; 12 timed out.
 set -u
@@ -390,15 +390,23 @@ prepare_now() {
 
 # --- activation --------------------------------------------------------------------------------------------------
 
+may_switch() { # is the slot what the plan saw, or what it shall become? sets $was
+  was=$(slot_content)
+  [ "$was" != "$content" ] || return 0
+  [ "$was" = "$expected" ] || refuse cas "slot $slot is on ${was:-nothing}, the plan saw ${expected:-nothing}" "{\"current\":$(text "$was")}"
+  [ -L "$root/slots/$slot" ] || [ ! -e "$root/slots/$slot" ] || refuse cas "$root/slots/$slot is not a link"
+}
+
 switch_slot() { # compare and swap of the slot's link, under the lock
   lock
   check_fence
-  was=$(slot_content)
-  if [ "$was" != "$content" ]; then
-    [ "$was" = "$expected" ] || refuse cas "slot $slot is on ${was:-nothing}, the plan saw ${expected:-nothing}" "{\"current\":$(text "$was")}"
-    [ -L "$root/slots/$slot" ] || [ ! -e "$root/slots/$slot" ] || refuse cas "$root/slots/$slot is not a link"
-  fi
+  may_switch
   note started
+  point_slot
+  unlock
+}
+
+point_slot() { # the switch itself
   if [ "$was" != "$content" ]; then
     rm -f "$root/slots/.$slot.new"
     errors=$({ ln -s "../releases/$content" "$root/slots/.$slot.new" && mv -fT "$root/slots/.$slot.new" "$root/slots/$slot"; } 2>&1) ||
@@ -407,7 +415,6 @@ switch_slot() { # compare and swap of the slot's link, under the lock
     [ "$(slot_content)" = "$content" ] || fail link_lost "slot $slot does not point to $content after the switch"
   fi
   [ -L "$root/current" ] || ln -s "slots/$slot" "$root/current"
-  unlock
 }
 
 restart_app() {
@@ -466,6 +473,23 @@ activate() { # start the act as a session of its own, wait a little, and leave i
   fi
   wait "$child"
   explain_silence $?
+}
+
+adopt() { # point the slot at what a hand-installed application proved to be; it runs on, from wherever it runs
+  lock
+  raise_fence
+  case $(readlink "$root/current") in
+    slots/*) ;;
+    *) [ ! -e "$root/current" ] && [ ! -L "$root/current" ] || refuse not_ours "$root/current is somebody else's: move it away, or choose another root" ;;
+  esac
+  is_complete "$root/releases/$content" || refuse incomplete "$content is not complete on this host: prepare it again"
+  may_switch
+  [ "$was" != "$content" ] || { note already && finish already '' "slot $slot is on $content"; }
+  mkdir -p "$root/slots"
+  point_slot
+  # No line of an activation: nothing was started, so that activating it later does start it.
+  note 'done'
+  finish 'done' '' "slot $slot is on $content, nothing was restarted"
 }
 
 live() { # `current` names the slot that has the traffic
@@ -566,6 +590,11 @@ started_at() { # seconds since 1970 by the host's clock, or null
   printf '%s' "${began:-null}"
 }
 
+unit_says() { # PROPERTY: what systemd says of the unit, or nothing
+  [ -n "$unit" ] && command -v systemctl >/dev/null 2>&1 || return 0
+  systemctl show -p "$1" --value "$unit" 2>/dev/null
+}
+
 previous() { # what the slot ran before what it points to now
   [ -f "$state/ledger" ] || return 0
   grep " activate@$slot [^ ]* done " "$state/ledger" | sed -E 's/^[^ ]+ [^ ]+ [^ ]+ ([^ ]+) .*/\1/' | grep -vxF "$(slot_content)" | tail -n 1
@@ -588,8 +617,10 @@ facts() {
   zstd=false
   ! command -v zstd >/dev/null 2>&1 || zstd=true
   live=$(readlink "$root/current")
+  restarts=$(unit_says NRestarts)
+  is_number "$restarts" || restarts=null
   # shellcheck disable=SC2046 # a list of names
-  finish 'done' '' '' "{\"current\":$(text "$(slot_content)"),\"previous\":$(text "$(previous)"),\"live\":$(text "${live##*/}"),\"releases\":$releases,\"fence\":$seen,\"disk_free\":$free,\"inodes_free\":$inodes,\"missing_tools\":$(list $(missing)),\"zstd\":$zstd,\"started_at\":$(started_at)}"
+  finish 'done' '' '' "{\"current\":$(text "$(slot_content)"),\"previous\":$(text "$(previous)"),\"live\":$(text "${live##*/}"),\"releases\":$releases,\"fence\":$seen,\"disk_free\":$free,\"inodes_free\":$inodes,\"missing_tools\":$(list $(missing)),\"zstd\":$zstd,\"started_at\":$(started_at),\"service\":$(text "$(unit_says ActiveState)" 40),\"restarts\":$restarts}"
 }
 
 status_of() {
@@ -647,19 +678,19 @@ case $root in /?*) ;; *) refuse usage 'ROOT must be an absolute path' ;; esac
 parse "$@"
 begun=$(date +%s)
 state=$root/.aureus ledger_verb=${verb%-now}
-case $verb in activate-now) ledger_verb=activate@$slot ;; esac
+case $verb in activate-now) ledger_verb=activate@$slot ;; adopt) ledger_verb=adopt@$slot ;; esac
 [ -d "$state" ] || (umask 077 && mkdir -p "$state") || refuse no_root "$root cannot be made: create it and give it to $(id -un)"
 read -r boot </proc/sys/kernel/random/boot_id || refuse no_proc '/proc is not mounted'
 
 case $verb in
-  prepare | activate | rollback | live | stop | prune)
+  prepare | activate | rollback | adopt | live | stop | prune)
     is_word "$key" && [ "$fence" -gt 0 ] || refuse usage "$verb needs --fence and --key"
     ballast
     mkdir -p "$state/acts" || fail_write "$(df -P "$state" | tail -n 1)" 'making the folders'
     ;;
 esac
 case $verb in
-  prepare | activate | rollback)
+  prepare | activate | rollback | adopt)
     is_word "$content" || refuse usage "$verb needs --content"
     absent=$(missing)
     [ -z "$absent" ] || refuse missing_tool "this host lacks: $absent"
@@ -671,6 +702,7 @@ case $verb in
   prepare-now) prepare_now ;;
   activate | rollback) activate "$@" ;;
   activate-now) activate_now ;;
+  adopt) adopt ;;
   live) live ;;
   status) status_of ;;
   stop) stop ;;

@@ -332,3 +332,41 @@ def test_an_unreachable_host_may_be_tried_again(bed: Bed) -> None:
 def test_a_key_that_is_no_word_is_refused_here(bed: Bed, key: str) -> None:
     with pytest.raises(ValueError, match="key"):
         bed.hosts.stop(bed.host, bed.site, fence=1, key=key)
+
+
+def test_adopting_points_the_slot_and_restarts_nothing(bed: Bed) -> None:
+    prepare(bed, ONE)
+    done = bed.hosts.adopt(bed.host, bed.site, ONE, expected=None, fence=2, key="a")
+    facts = bed.hosts.facts(bed.host, bed.site)
+    assert (done.state, facts.current, facts.live, bed.restarts()) == ("done", ONE, "main", 0)
+    assert bed.hosts.adopt(bed.host, bed.site, ONE, expected=None, fence=3, key="b").state == "already"
+    said = [line[2:] for line in bed.ledger()]
+    assert said[-2:] == [["adopt@main", ONE, "done"], ["adopt@main", ONE, "already"]]
+
+
+def test_activating_what_was_only_adopted_starts_it(bed: Bed) -> None:
+    prepare(bed, ONE)
+    bed.hosts.adopt(bed.host, bed.site, ONE, expected=None, fence=2, key="a")
+    assert activate(bed, ONE, ONE, fence=3, key="b") == "done"
+    assert bed.restarts() == 1
+
+
+def test_after_an_adoption_the_next_version_and_the_way_back_work(bed: Bed) -> None:
+    prepare(bed, ONE)
+    prepare(bed, TWO)
+    bed.hosts.adopt(bed.host, bed.site, ONE, expected=None, fence=2, key="a")
+    assert activate(bed, TWO, ONE, fence=3, key="b") == "done"
+    assert activate(bed, ONE, TWO, fence=4, key="c") == "done"
+    assert bed.restarts() == 2
+
+
+def test_adopting_is_refused_on_another_slot_an_unprepared_content_and_a_late_fence(bed: Bed) -> None:
+    prepare(bed, ONE)
+    with refused("incomplete"):
+        bed.hosts.adopt(bed.host, bed.site, TWO, expected=None, fence=2, key="a")
+    activate(bed, ONE, None, fence=3, key="b")
+    prepare(bed, TWO, fence=4)
+    with refused("cas"):
+        bed.hosts.adopt(bed.host, bed.site, TWO, expected=None, fence=5, key="c")
+    with refused("stale_fence"):
+        bed.hosts.adopt(bed.host, bed.site, ONE, expected=ONE, fence=1, key="d")

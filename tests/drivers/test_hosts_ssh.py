@@ -30,6 +30,7 @@ from deployments.drivers.ssh import SSHHosts, fingerprint_of, no_keys
 from deployments.drivers.ssh.acts import act_command, plain
 from tests.conftest import wait_until
 from tests.drivers.conftest import Bed, require_sshd
+from tests.drivers.releases import content, release
 from tests.drivers.sshd import SSHServer, start_sshd, write_key
 
 
@@ -299,3 +300,16 @@ def test_addresses_compare_by_all_they_say(sshd: SSHServer) -> None:
     """The pool's key: another user, key or bastion is another connection."""
     one: HostAddress = sshd.address()
     assert len({one, replace(one, user="other"), replace(one, key_ref="agent"), replace(one, bastion=one), one}) == 4
+
+
+def test_a_foreign_current_is_never_taken_over(real_bed: Bed) -> None:
+    root = Path(real_bed.site.root)
+    one = content(1)
+    real_bed.hosts.prepare(real_bed.host, real_bed.site, release(one), fence=1, key="p", deadline=60)
+    (root / "mine").mkdir()
+    (root / "current").symlink_to("mine")
+    with pytest.raises(ActRefused) as caught:
+        real_bed.hosts.adopt(real_bed.host, real_bed.site, one, expected=None, fence=2, key="a")
+    assert caught.value.code == "not_ours"
+    assert (root / "current").readlink() == Path("mine")
+    assert not (root / "slots" / "main").exists()

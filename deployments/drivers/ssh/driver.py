@@ -35,8 +35,8 @@ class SSHHosts:
         """End all connections."""
         self._pool.close()
 
-    def facts(self, host: HostAddress, site: Site) -> HostFacts:
-        said = self._look(host, site, "facts").data
+    def facts(self, host: HostAddress, site: Site, *, seconds: float | None = None) -> HostFacts:
+        said = self._look(host, site, "facts", within=seconds or SECONDS_TO_READ).data
         return HostFacts(
             current=said["current"] or None,
             previous=said["previous"] or None,
@@ -48,6 +48,8 @@ class SSHHosts:
             missing_tools=tuple(said["missing_tools"]),
             zstd=bool(said["zstd"]),
             started_at=said["started_at"],
+            service=str(said["service"]),
+            restarts=said["restarts"],
         )
 
     def prepare(
@@ -87,6 +89,14 @@ class SSHHosts:
             **_site(site),
         )
         return self._act(host, site.root, "activate", options, _nothing, self._seconds_to_wait + SECONDS_TO_CHANGE)
+
+    def adopt(
+        self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
+    ) -> Answer:
+        options = _options(
+            fence=fence, key=_key(key), content=_content(content), expected=expected or "", slot=site.slot
+        )
+        return self._change(host, site.root, "adopt", options)
 
     def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
         return self._change(host, site.root, "live", _options(fence=fence, key=_key(key), slot=site.slot))
@@ -137,9 +147,12 @@ class SSHHosts:
             raise ActTimedOut(f"host {host.name}: {words[0]} did not end within {timeout:.0f} s", code="deadline")
         return result.status, result.out, result.err
 
-    def _look(self, host: HostAddress, site: Site, verb: str, **named: Any) -> Answer:
+    def _look(
+        self, host: HostAddress, site: Site, verb: str, *, within: float = SECONDS_TO_READ, **named: Any
+    ) -> Answer:
         options = _options(**named, **_site(site))
-        return self._act(host, site.root, verb, options, _nothing, SECONDS_TO_READ + GRACE, SECONDS_TO_READ)
+        grace = min(GRACE, within)
+        return self._act(host, site.root, verb, options, _nothing, within + grace, within)
 
     def _change(
         self, host: HostAddress, root: str, verb: str, options: list[str], stdin: Pieces | None = None
