@@ -12,6 +12,9 @@ GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
 CAUSES = frozenset({"no_data", "low_traffic", "source_down", "stale", "common_cause", "degraded"})
 SOURCES = frozenset({"probe", "scrape"})
+ASTRAY = ("drifted", "flapping", "unreachable")
+"""States of a host that may open an incident."""
+LISTS = ("sources", "incidents")
 
 
 class PolicyError(ValueError):
@@ -32,6 +35,7 @@ class Policy:
     bake: watch after each batch. window: watch after `deployed`. sample: between two samples.
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
+    incidents: states of a host, found by the looks between deployments, that people are told of.
     """
 
     approvals: int = 0
@@ -54,6 +58,7 @@ class Policy:
     healthy_within: float = 120.0
     drain_within: float = 60.0
     rules: Mapping[str, float] = field(default_factory=dict)
+    incidents: tuple[str, ...] = ASTRAY
 
     def options(self) -> Options:
         """The strategy's numbers."""
@@ -61,7 +66,7 @@ class Policy:
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
-        return {**asdict(self), "sources": list(self.sources)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in LISTS}}
 
 
 DEMANDED = ("approvals", "promote_from", "gates")
@@ -71,7 +76,7 @@ DEMANDED = ("approvals", "promote_from", "gates")
 def defaults(promote_from: str | None) -> Policy:
     """What holds where a declaration is silent: a production is promoted to, a staging is not."""
     if promote_from is None:
-        return Policy(strategy="all-at-once", after_max_hold="continue", window=600.0)
+        return Policy(strategy="all-at-once", after_max_hold="continue", window=600.0, incidents=())
     return Policy(promote_from=promote_from, queue="supersede", on_failed_smoke="rollback")
 
 
@@ -84,8 +89,7 @@ def parse(declared: Mapping[str, Any]) -> Policy:
         raise PolicyError(errors)
     policy = defaults(declared["promote_from"])
     values = dict(declared)
-    if isinstance(values.get("sources"), list):
-        values["sources"] = tuple(values["sources"])
+    values |= {name: tuple(values[name]) for name in LISTS if isinstance(values.get(name), list)}
     if type(values.get("batch")) is int:
         values["batch"] = str(values["batch"])
     policy = replace(policy, **values)
@@ -97,8 +101,10 @@ def parse(declared: Mapping[str, Any]) -> Policy:
 def stored(values: Mapping[str, Any]) -> Policy:
     """A policy as kept in a row; what was added to Policy since then has its default."""
     known = {f.name for f in fields(Policy)}
-    kept = {name: value for name, value in values.items() if name in known}
-    return replace(Policy(), **{**kept, "sources": tuple(kept.get("sources", ("probe", "scrape")))})
+    kept: dict[str, Any] = {
+        name: tuple(value) if name in LISTS else value for name, value in values.items() if name in known
+    }
+    return replace(Policy(), **kept)
 
 
 WRONG = {
@@ -118,7 +124,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         bool: ("direct", "automatic_rollback"),
         float: ("bake", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
-        tuple: ("sources",),
+        tuple: LISTS,
         dict: ("on_inconclusive", "rules"),
     }
     errors = [(name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)]
@@ -139,6 +145,10 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "sources": (
             _sources(p.sources),
             f"must be some of {', '.join(sorted(SOURCES))}",
+        ),
+        "incidents": (
+            all(isinstance(one, str) and one in ASTRAY for one in p.incidents),
+            f"must be some of {', '.join(ASTRAY)}, or none",
         ),
         "after_max_hold": (p.after_max_hold in INCONCLUSIVE, "must be rollback or continue"),
         "on_failed_smoke": (p.on_failed_smoke in ("rollback", "block"), "must be rollback or block"),

@@ -18,6 +18,7 @@ from aureus.journal.actor import AUREUS, Actor
 from aureus.journal.models import record
 from aureus.journal.plain import plain
 from aureus.journal.refusals import Conflict, Invalid
+from deployments import identity
 from deployments.drivers import HostError
 from deployments.engine.status import Status
 from deployments.lifecycle.ending import undo
@@ -232,6 +233,8 @@ def taken_up(uuid: str) -> SmokeRun | None:
 @transaction.atomic
 def _failed(run: SmokeRun) -> Deployment | None:
     deployment = locked(run.subject)
+    if identity.now_and_doubt(deployment.installation_id)[1]:
+        return None
     policy = policy_of(deployment.installation)
     armed = Window.objects.filter(subject=run.subject, kind=Window.Kind.AFTER, closed_at=None, armed=True).exists()
     if policy.on_failed_smoke != "rollback" or not armed or deployment.status != Status.DEPLOYED:

@@ -12,6 +12,7 @@ from django.db import DatabaseError, transaction
 from aureus import clock
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
+from deployments import identity
 from deployments.engine.settle import Answer, Result
 from deployments.engine.status import Status, StepStatus
 from deployments.lifecycle import windows as opened
@@ -74,6 +75,8 @@ def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
     verdict = windows.verdict_of(window, now)
     if verdict.result == "open":
         return _still_open(window, verdict)
+    if identity.now_and_doubt(deployment.installation_id)[1]:
+        return []  # a window out of the past: its verdict waits until its hosts were compared with the record
     if verdict.result == "inconclusive":
         return _inconclusive(deployment, window, verdict, now)
     return _decided(deployment, window, verdict, verdict.result, now)

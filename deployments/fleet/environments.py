@@ -119,7 +119,7 @@ def _unfit(name: str, value: Any) -> str:
     """What is wrong with the type of a policy's value; "" for nothing that we know of."""
     if name in ("strategy", "gates", "queue", "batch", "after_max_hold", "on_failed_smoke"):
         return "" if isinstance(value, str) else "must be text"
-    if name == "sources":
+    if name in policies.LISTS:
         texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return "" if texts else "must be a list of texts"
     if name == "on_inconclusive":

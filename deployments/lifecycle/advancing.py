@@ -12,6 +12,7 @@ from aureus import clock, lease
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from aureus.journal.plain import plain
+from deployments import identity
 from deployments.engine import decide as core
 from deployments.engine.facts import Step as StepFacts
 from deployments.engine.settle import Answer, Observation, Result, after, given_up
@@ -60,8 +61,12 @@ def _turns(deployment: Deployment, lane: str | None) -> Turn:
     if deployment.status not in OPEN:
         Deployment.objects.filter(pk=deployment.pk).update(wake_at=None)
         return turn
+    now, doubt = identity.now_and_doubt(deployment.installation_id)
+    if doubt:
+        # Nothing is decided upon a record that hosts may have left behind.
+        _wait(deployment, now + identity.LOOK_AGAIN, doubt, None)
+        return turn
     while True:
-        now = clock.now()
         facts = facts_of(deployment, now)
         match core.decide(facts, now):
             case core.Begin():
@@ -83,6 +88,7 @@ def _turns(deployment: Deployment, lane: str | None) -> Turn:
                 return turn
             case core.Run(steps, wanted):
                 return _run(deployment, [int(s) for s in steps], wanted, lane, turn)
+        now = clock.now()
 
 
 def _run(deployment: Deployment, steps: list[int], wanted: str, lane: str | None, turn: Turn) -> Turn:

@@ -10,6 +10,7 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict
+from deployments import identity
 from deployments.engine import plan as planning
 from deployments.engine.status import Status, TargetState
 from deployments.lifecycle import rows
@@ -64,6 +65,7 @@ def _current(installation: Installation) -> Deployment:
     where = f"{installation.application} in {installation.environment}"
     if why := installation.held or installation.environment.lock_reason:
         raise Conflict(f"{where} is held: {why}", code="held")
+    identity.demand(installation)
     active = installation.deployments.filter(status=Status.IN_PROGRESS).first()
     if active is not None:
         raise Conflict(f"{where} has the deployment {active.id} under way: let it end first", code="busy")

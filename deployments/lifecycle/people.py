@@ -10,6 +10,7 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotAllowed
+from deployments import identity
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus
 from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, under_way_beside
@@ -148,6 +149,7 @@ def roll_back(
             f"it only brought hosts where they belong: roll back {deployment.retry_of_id}", code="convergence"
         )
     beside = under_way_beside(deployment)
+    identity.demand(deployment.installation)
     known = deployment.rollbacks.filter(status__in=SUCCEEDED_OR_OPEN).first()
     if known is not None:
         return known, False

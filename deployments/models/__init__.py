@@ -11,7 +11,7 @@ from deployments.models.fleet import (
     Installation,
     Pool,
 )
-from deployments.models.operations import Incident
+from deployments.models.operations import Identity, Incident, Sighting
 
 __all__ = [
     "CONVERGENCE",
@@ -24,9 +24,11 @@ __all__ = [
     "Environment",
     "Freeze",
     "Host",
+    "Identity",
     "Incident",
     "Installation",
     "Pool",
+    "Sighting",
     "Stage",
     "Step",
     "Target",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from aureus.journal.models import ClockTimestamp
+from deployments.engine.truth import Standing
 from releases.models import Application
 
 
@@ -112,6 +113,11 @@ class Installation(models.Model):
     migrate_command = models.CharField(max_length=500, blank=True)
     revision = models.IntegerField(default=1)
     held = models.TextField(blank=True, help_text="Why nothing may start here until a person has acted.")
+    unproven = models.TextField(
+        blank=True, help_text="Why no host may be changed at all: the database was restored, and not compared since."
+    )
+    unproven_fence = models.BigIntegerField(null=True, blank=True, help_text="The highest fence known at that time.")
+    prove_at = models.DateTimeField(null=True, blank=True, help_text="When its hosts are compared again.")
 
     class Meta:
         ordering = ["environment", "application"]
@@ -139,10 +145,17 @@ class Endpoint(models.Model):
     complete = models.JSONField(default=list, blank=True, help_text="Contents that lie complete on the host.")
     owed = models.TextField(blank=True, help_text="Why it is owed; empty: it is not.")
     owed_at = models.DateTimeField(null=True, blank=True)
+    look_at = models.DateTimeField(null=True, blank=True, help_text="When it is looked at again; empty: now.")
+    state = models.CharField(
+        max_length=12, choices=[(s.value, s.value.replace("_", " ")) for s in Standing], default=Standing.UNSEEN
+    )
+    state_since = models.DateTimeField(null=True, blank=True)
+    why = models.TextField(blank=True, help_text="Why it is in this state.")
 
     class Meta:
         ordering = ["host__order", "host__name", "slot"]
         constraints = [models.UniqueConstraint(fields=["installation", "host", "slot"], name="one_endpoint_per_slot")]
+        indexes = [models.Index(fields=["look_at"], condition=models.Q(retired=False), name="endpoint_to_look_at")]
 
     def __str__(self) -> str:
         return self.name

@@ -1,0 +1,98 @@
+"""Is this the database that gave the acts on the hosts? A restored one knows less than they do.
+
+`aureus_identity()` changes with every restore of a dump and with every copy of a cluster. When it does, every
+installation is unproven: nothing of it is decided or claimed until its hosts were compared with the record.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import connection, transaction
+
+from aureus import clock, lease
+from aureus.journal.actor import AUREUS
+from aureus.journal.models import record
+from aureus.journal.refusals import Conflict
+from deployments.engine.status import OPEN
+from deployments.models import Deployment, Identity, Installation
+
+log = structlog.get_logger(__name__)
+
+WHY = "this database was restored or copied, and its record is not compared with the hosts yet"
+NEXT = "It goes on by itself when every host and balancer proves to be as recorded; else run aureus recover"
+LOOK_AGAIN = timedelta(seconds=10)
+
+# Read once per wake-up in place of the clock alone, so that a step's hop has no query more for it.
+NOW = f"""
+    SELECT clock_timestamp(), installation.unproven,
+           NOT EXISTS (SELECT FROM {Identity._meta.db_table} WHERE known <> aureus_identity())
+    FROM {Installation._meta.db_table} AS installation WHERE installation.id = %s
+"""
+
+
+def now_and_doubt(installation_id: int) -> tuple[datetime, str]:
+    """The database's time, and why no host of this installation may be changed; "" where they may."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOW, [installation_id])
+        now, unproven, known = cursor.fetchone()
+    return now, unproven or ("" if known else f"{WHY}. {NEXT}")
+
+
+def demand(installation: Installation) -> None:
+    """Raises Conflict where no host of this installation may be changed now."""
+    if why := now_and_doubt(installation.pk)[1]:
+        raise Conflict(f"{installation} is not to be changed: {why}", code="unproven")
+
+
+def notice() -> bool:
+    """Compare this database with the one we knew; whether it is another. Idempotent, and one query where it is not.
+
+    Called at each start and with each sweep, before anything is woken.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT known, aureus_identity() FROM {Identity._meta.db_table}")
+        row = cursor.fetchone()
+    if row is not None and row[0] == row[1]:
+        return False
+    with transaction.atomic():
+        return _changed()
+
+
+def _changed() -> bool:
+    kept = Identity.objects.select_for_update().order_by("pk").first()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT aureus_identity()")
+        [present] = cursor.fetchone()
+    if kept is None:
+        Identity.objects.create(known=present)  # nothing was written here before
+        return False
+    if kept.known == present:
+        return False  # another process was first
+    now = clock.now()
+    Identity.objects.filter(pk=kept.pk).update(known=present, changed_at=now)
+    record("fleet", "database.changed", AUREUS, before=kept.known, after=present)
+    log.warning("the database is another one: every installation is unproven", before=kept.known, after=present)
+    doubt(WHY)
+    return True
+
+
+def doubt(why: str) -> None:
+    """Every installation is unproven from now on. The caller's transaction."""
+    fence, now = lease.highest_fence(), clock.now()
+    for installation in Installation.objects.select_for_update().order_by("pk"):
+        Installation.objects.filter(pk=installation.pk).update(prove_at=now)
+        if not installation.unproven:
+            told = f"{why}. {NEXT}"
+            Installation.objects.filter(pk=installation.pk).update(unproven=told, unproven_fence=fence)
+            record(f"installation:{installation.pk}", "installation.unproven", AUREUS, why=why, fence=fence)
+
+
+def believe(installation: Installation) -> None:
+    """Its record is the truth again: whatever waits there goes on. The caller's transaction, and the caller's event."""
+    here = Deployment.objects.filter(installation=installation, status__in=list(OPEN))
+    list(here.select_for_update().order_by("pk").values_list("pk"))
+    # Deployments before their installation, as everywhere: two orders would be a deadlock.
+    Installation.objects.filter(pk=installation.pk).update(unproven="", unproven_fence=None, prove_at=None)
+    here.update(wake_at=clock.now(), hinted_at=None)
