@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aureus.cli import client, following
+from aureus.cli import client, following, offline
 from aureus.cli.ends import FAILED, TIMED_OUT, USAGE, Ended
 from aureus.cli.output import Json, answer, say, table
 from aureus.cli.references import deployment_id, version_id
@@ -69,14 +69,26 @@ def promote(
 
 
 def rollback(
-    deployment: Deployment,
-    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="The deployment's id.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is kept. Demanded.")] = "",
     to: Annotated[str, typer.Option("--to", help="A version that served there; default: the newest good one.")] = "",
     wait: Wait = False,
     timeout: Timeout = HOUR,
+    without: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Break glass: with Redis and the web down, from the database alone, carried by this command. "
+            "Without an id it lists what can be undone.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Undo a deployment. No gate, approval, freeze or queue holds it. Asking twice gives the same rollback."""
+    if not (deployment or without) or (deployment and not reason.strip()):
+        raise Ended(USAGE, "name the deployment and --reason; aureus status lists deployments")
+    if without:
+        return offline.roll_back(deployment, reason=reason, to=to, timeout=timeout, as_json=as_json)
     api = client.from_environment()
     body = {"reason": reason, **({"targetVersion": to} if to else {})}
     made = api.post(f"/deployments/{deployment_id(deployment)}/rollback", body)
