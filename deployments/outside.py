@@ -9,13 +9,15 @@ from pathlib import Path
 
 from django.conf import settings
 
-from deployments.drivers import HostAddress, Hosts, Site
+from deployments.drivers import HostAddress, Hosts, ReleaseFiles, Site
 from deployments.drivers.caddy import CaddyTraffic
 from deployments.drivers.caddy_config import CaddySite
 from deployments.drivers.ssh import SSHHosts
 from deployments.drivers.traffic import ShellOnHost, Traffic
 from deployments.models import BalancerNode, Endpoint, Host, Installation
 from health.sources.probe import HealthAnswer, check_health
+from releases.models import Version
+from releases.spec import canonical
 from releases.store import ArtifactStore
 from releases.store.directory import DirectoryStore
 
@@ -69,6 +71,23 @@ def site_of(endpoint: Endpoint) -> Site:
     # Hosts that share one machine need a folder each.
     root = installation.root.replace("{host}", endpoint.host.name)
     return Site(root, endpoint.slot, unit=installation.unit, restart=installation.restart, port=endpoint.port)
+
+
+def files_of(version: Version, store: ArtifactStore) -> ReleaseFiles:
+    """What a host needs to hold a version: its bytes are opened in the store when they are sent."""
+    artifact, workflow = version.artifact, canonical(version.spec)
+    if artifact is None:
+        return ReleaseFiles(version.content, None, "", 0, 0, 0, workflow)
+    key, size = artifact.store_key, artifact.size
+    return ReleaseFiles(
+        version.content,
+        lambda: store.open(key),
+        artifact.sha256,
+        size,
+        artifact.unpacked_size,
+        artifact.files,
+        workflow,
+    )
 
 
 def traffic_on(hosts: Hosts, node: BalancerNode, installation: Installation) -> Traffic:

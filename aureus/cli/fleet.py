@@ -1,4 +1,4 @@
-"""The fleet: apply, converge, recover. These work on the database and, the last two, on the hosts."""
+"""The fleet: apply, adopt, converge, recover. These work on the database and, all but the first, on the hosts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aureus.cli.adopting import adopt
 from aureus.cli.ends import FAILED, OK, TIMED_OUT, USAGE, Ended, with_errors
 from aureus.cli.group import database, operator
 from aureus.cli.output import Json, answer, ask, say, table, warn
@@ -28,7 +29,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (apply, converge, recover):
+    for command in (apply, adopt, converge, recover):
         app.command()(command)
 
 
@@ -255,6 +256,8 @@ def _show_recovery(found: Recovery) -> None:
     for place in found.places:
         if place.installation.held:
             say(f"{place.installation} is held: {place.installation.held}")
+        if place.installation.unproven:
+            say(f"{place.installation} is unproven: {place.installation.unproven}")
         for deployment in place.open:
             say(f"{deployment} ({deployment.id}) is {deployment.status} by this database: --accept abandons it")
     if found.unreached:

@@ -12,9 +12,10 @@ from deployments.engine.settle import Answer, Observation, failed, passed, pendi
 from deployments.engine.way_back import way_back
 from deployments.fleet_holds import hold_for_future_fence
 from deployments.models import Endpoint
+from deployments.outside import files_of
 from deployments.snapshot import goods
 from releases.models import Version
-from releases.spec import canonical, number_of
+from releases.spec import number_of
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at a host that is starting."""
@@ -90,20 +91,7 @@ def _way_back(work: Work) -> str:
 def release_files(work: Work, content: str) -> ReleaseFiles:
     """The bytes of a content, from the store."""
     versions = Version.objects.filter(application=work.installation.application_id, number=number_of(content))
-    version = next(v for v in versions.select_related("artifact") if v.content == content)
-    artifact, workflow = version.artifact, canonical(version.spec)
-    if artifact is None:
-        return ReleaseFiles(content, None, "", 0, 0, 0, workflow)
-    key = artifact.store_key
-    return ReleaseFiles(
-        content,
-        lambda: work.outside.store.open(key),
-        artifact.sha256,
-        artifact.size,
-        artifact.unpacked_size,
-        artifact.files,
-        workflow,
-    )
+    return files_of(next(v for v in versions.select_related("artifact") if v.content == content), work.outside.store)
 
 
 def activate(work: Work) -> Answer:
@@ -115,7 +103,9 @@ def activate(work: Work) -> Answer:
         if (there := _already_back(work)) is not None:
             return there
         _send_again(work, to)
-    expected = work.target.observed or work.target.from_content or None
+    # A host that was seen to run nothing does so, whatever our record says.
+    was = work.target.observed if work.target.observed_at else work.target.from_content
+    expected = was or None
     answer = work.outside.hosts.activate(
         work.address, work.site, to, expected=expected, fence=work.fence, key=work.key, deadline=work.step.within
     )

@@ -60,6 +60,15 @@ def test_a_drifted_host_is_found_and_brought_back_and_nobody_else_restarts(fleet
     assert fleet.traffic.read() == {"staging-1": 100, "staging-2": 100, "staging-3": 100}
 
 
+def test_a_host_that_lost_its_link_is_brought_back(fleet, here):
+    fleet.hosts.at("staging-2").site(ROOT).slots.pop("main")
+    deployment = begun(fleet)
+    fleet.run()
+    deployment.refresh_from_db()
+    assert deployment.status == "deployed", deployment.reason
+    assert set(fleet.running(here).values()) == {"1.1.0"}
+
+
 def test_an_owed_host_serves_again_and_is_owed_no_more(fleet, here):
     owe("staging-3")
     weights = {"staging-1": 100, "staging-2": 100, "staging-3": 0}
