@@ -17,6 +17,8 @@ from aureus import servers
 
 QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
 TICK = 1.0
+LOOK_EVERY = 5.0
+"""Seconds between two rounds of looking at hosts; which hosts are due is a matter of rows."""
 CANARY_EVERY = 5.0
 
 # Workers run as whoever started Aureus, who must be able to read the SSH keys; as root Celery warns at each start.
@@ -85,6 +87,7 @@ app.conf.update(
     beat_schedule={
         "sweep": {"task": "wake due deployments", "schedule": TICK, "options": {"queue": "sweep", "expires": 5}},
         "watch": {"task": "sample open windows", "schedule": TICK, "options": {"queue": "watch", "expires": 5}},
+        "look": {"task": "look at hosts", "schedule": LOOK_EVERY, "options": {"queue": "watch", "expires": 5}},
         **{
             f"canary {queue}": {
                 "task": "answer canary",

@@ -214,6 +214,12 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("SLACK_WEBHOOK", kinds.HTTP, None, "Where notifications are posted.", secret=True, workers_only=True),
     ),
     "Hosts": (
+        Setting(
+            "HOST_LOOK_INTERVAL",
+            kinds.whole(5, 86_400),
+            "300",
+            "Seconds between two looks at what a host really runs, while no deployment works on it.",
+        ),
         *_of_environment("STAGING", "HOST"),
         *_of_environment("PRODUCTION", "HOSTS"),
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.conf import settings
 
 from deployments import execution, hints, leases, smoke, watching
+from deployments.fleet import looking
 from deployments.hints import hint, hint_smoke
 from deployments.outside import real
 from health import canaries
@@ -35,6 +37,12 @@ def sweep() -> None:
 def watch() -> None:
     """Sample and judge the monitoring windows that are due."""
     watching.sample_due(hint)
+
+
+@shared_task(name="look at hosts")
+def look_at_hosts() -> None:
+    """See what hosts really run, where no deployment is under way. Nothing is changed on them."""
+    looking.take_round(real(), settings.AUREUS.HOST_LOOK_INTERVAL)
 
 
 @shared_task(name=hints.SMOKE)

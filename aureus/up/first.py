@@ -11,6 +11,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
+from deployments import identity
+
 MIGRATION_LOCK = 0x61757265
 PATIENCE = 30
 
@@ -27,6 +29,7 @@ def prepare_database() -> int:
         cursor.execute("SET lock_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         call_command("migrate", interactive=False, verbosity=0)
+        identity.notice()
         password = _create_admin()
         cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     print(password or "", flush=True)

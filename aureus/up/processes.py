@@ -21,7 +21,8 @@ WORKERS = (
     ("rollback", ("rollback",), 2),
     ("deploy", ("deploy",), 2),
     ("transfer", ("transfer",), 1),
-    ("watch", ("watch", "smoke"), 2),
+    # A round of looks at hosts that hang, and a slow smoke run, leave one for sampling.
+    ("watch", ("watch", "smoke"), 3),
     ("sweep", ("sweep", "notify"), 1),
 )
 

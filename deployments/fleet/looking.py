@@ -21,6 +21,7 @@ from deployments.drivers import HostError
 from deployments.engine import truth
 from deployments.engine.status import Status
 from deployments.engine.truth import Judgement, Standing
+from deployments.fleet import proving
 from deployments.fleet_holds import hold_for_future_fence
 from deployments.models import Deployment, Endpoint, Host, Incident, Sighting
 from deployments.outside import Outside, address_of, site_of
@@ -40,20 +41,25 @@ LOCK = 0x6C6F6F6B
 """One round at a time: hosts that hang must not take every worker that samples windows."""
 
 
-def look_at_due(outside: Outside, every: float) -> int:
-    """Look at the endpoints whose turn it is, batch after batch while there is time; how many. `every`: seconds."""
+def take_round(outside: Outside, every: float) -> int:
+    """Let unproven installations prove themselves, then look at the endpoints whose turn it is; how many.
+
+    every: seconds between two looks at one endpoint.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
     try:
-        return _round(outside, every)
+        proving.prove_due(outside, limit=1)
+        return look_at_due(outside, every)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
-def _round(outside: Outside, every: float) -> int:
+def look_at_due(outside: Outside, every: float) -> int:
+    """Batch after batch while there is time; how many endpoints were looked at."""
     ends, looked = time.monotonic() + ROUND, 0
     while ids := claim_due(every):
         began = clock.now()

@@ -10,7 +10,7 @@ from aureus import lease
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
-from deployments import lifecycle
+from deployments import identity, lifecycle
 from deployments.drivers import HostError
 from deployments.engine.status import OPEN
 from deployments.fleet import survey
@@ -57,8 +57,8 @@ class Recovery:
 
     @property
     def needed(self) -> bool:
-        """The hosts are ahead of the database, or an installation is held."""
-        held = any(place.installation.held for place in self.places)
+        """The hosts are ahead of the database, or an installation is held or unproven."""
+        held = any(place.installation.held or place.installation.unproven for place in self.places)
         return held or self.fence > self.known or any(place.differs for place in self.places)
 
 
@@ -66,6 +66,7 @@ def look(outside: Outside, *, environment: str = "") -> Recovery:
     """Compare every host and balancer with our record; nothing is changed but what was last observed."""
     if environment and not Environment.objects.filter(name=environment).exists():
         raise NotFound(f"there is no environment {environment}")
+    identity.notice()
     chosen = Installation.objects.select_related("environment", "application", "balancer")
     installations = list(chosen.filter(environment__name=environment) if environment else chosen)
     places = tuple(_place(one, outside) for one in installations)
@@ -135,8 +136,11 @@ def _accept(place: Place, actor: Actor, reason: str) -> None:
     if place.weights and any(place.weights.values()):
         Pool.objects.update_or_create(installation=installation, defaults={"weights": place.weights})
     Installation.objects.filter(pk=installation.pk).update(held="")
+    identity.believe(installation)
+    installation.endpoints.update(look_at=None)
     stream = f"installation:{installation.pk}"
-    record(stream, "installation.recovered", actor, hosts=hosts, reason=reason, was_held=installation.held)
+    was = {"was_held": installation.held, "was_unproven": installation.unproven}
+    record(stream, "installation.recovered", actor, hosts=hosts, reason=reason, **was)
 
 
 def advice(place: Place) -> str:

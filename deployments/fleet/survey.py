@@ -13,6 +13,8 @@ from deployments.models import BalancerNode, Endpoint, Installation
 from deployments.outside import address_of, site_of
 
 SIDE_BY_SIDE = 16
+PATIENCE = 10.0
+"""Seconds that one host may take to answer, beside connecting to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def _endpoints(installation: Installation, only: str) -> list[Endpoint]:
 def _ask_all(hosts: Hosts, asked: Sequence[tuple[HostAddress, Site]]) -> list[tuple[str | None, int, str]]:
     def ask(one: tuple[HostAddress, Site]) -> tuple[str | None, int, str]:
         try:
-            facts = hosts.facts(*one)
+            facts = hosts.facts(*one, seconds=PATIENCE)
         except HostError as error:
             return None, 0, error.sentence
         return facts.current or "", facts.fence, ""

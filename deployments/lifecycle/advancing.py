@@ -12,6 +12,7 @@ from aureus import clock, lease
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from aureus.journal.plain import plain
+from aureus.journal.refusals import NotFound
 from deployments import identity
 from deployments.engine import decide as core
 from deployments.engine.facts import Step as StepFacts
@@ -52,7 +53,11 @@ class Turn:
 @transaction.atomic
 def advance(deployment_id: UUID | str, lane: str) -> Turn:
     """Decide and write until there is something to do or to wait for. Idempotent: a repeated wake-up finds nothing."""
-    return _turns(locked(deployment_id), lane)
+    try:
+        deployment = locked(deployment_id)
+    except NotFound:
+        return Turn()  # the hint is older than the dump that this database was restored from
+    return _turns(deployment, lane)
 
 
 def _turns(deployment: Deployment, lane: str | None) -> Turn:
