@@ -57,6 +57,8 @@ def _postgres() -> Iterator[None]:
 
 
 def _list(found: list[Deployment], as_json: bool) -> None:
+    if not found and not as_json:
+        return say("nothing runs anywhere, by this record")
     rows = [
         {
             "environment": d.installation.environment.name,
