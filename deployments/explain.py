@@ -10,6 +10,7 @@ from typing import Any
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import Status, StepStatus, TargetState
 from deployments.models import Deployment, Stage, Step, Target
+from deployments.policy import ASTRAY
 from deployments.snapshot import policy_of
 from health.models import Window
 
@@ -32,7 +33,7 @@ class Explanation:
 def explain(deployment: Deployment) -> Explanation:
     """The whole explanation of a deployment as it is recorded now."""
     steps = list(deployment.steps.select_related("stage"))
-    targets = list(deployment.targets.all())
+    targets = list(deployment.targets.select_related("endpoint"))
     windows = list(Window.objects.filter(subject=deployment.id))
     window = windows[0] if windows else None
     evidence = [
@@ -40,6 +41,7 @@ def explain(deployment: Deployment) -> Explanation:
         *(_of_step(step) for step in steps if _tells(step)),
         *(_of_target(target) for target in targets if target.state == TargetState.OWED),
         *(_of_window(one) for one in windows),
+        *_of_hosts(deployment, targets),
     ]
     return Explanation(_sentence(deployment, steps, targets, window), _next(deployment, steps, window), evidence)
 
@@ -69,6 +71,8 @@ def _sentence(d: Deployment, steps: Sequence[Step], targets: Sequence[Target], w
 
 
 def _under_way(d: Deployment, what: str, steps: Sequence[Step]) -> str:
+    if d.installation.unproven:
+        return f"{what} does nothing now: {d.installation.unproven}."
     if d.abort_reason:
         return f"{what} is being stopped: {d.abort_reason}."
     if d.paused_by:
@@ -181,6 +185,17 @@ def _of_step(step: Step) -> dict[str, Any]:
 
 def _of_target(target: Target) -> dict[str, Any]:
     return {"kind": "target", "host": target.name, "status": target.state, "seen": target.why, "at": target.observed_at}
+
+
+def _of_hosts(deployment: Deployment, targets: Sequence[Target]) -> Iterator[dict[str, Any]]:
+    """Hosts of what is deployed that do not stand as recorded any more, by the looks since."""
+    if deployment.status != Status.DEPLOYED:
+        return
+    for target in targets:
+        endpoint = target.endpoint
+        if endpoint.recorded == target.to_content and endpoint.state in ASTRAY:
+            yield {"kind": "host", "host": target.name, "status": endpoint.state, "seen": endpoint.why,
+                   "at": endpoint.state_since}  # fmt: skip
 
 
 def _of_window(window: Window) -> dict[str, Any]:

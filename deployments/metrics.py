@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Min
+from django.db.models import Count, Min
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from aureus import clock
 from deployments.engine.status import OPEN
+from deployments.engine.truth import Standing
 from deployments.models import Deployment, Endpoint, Incident, Step
 from health import canaries
 from health.models import SmokeRun, Window
@@ -25,6 +26,13 @@ WORKFLOWS = f"""
     CROSS JOIN LATERAL jsonb_array_elements(run.results) WITH ORDINALITY AS result(value, place)
     WHERE run.verdict <> '' AND run.tests->(place::int - 1) ? 'workflowId'
 """
+
+
+STATES = (
+    ("aureus_drifting_endpoints", "Endpoints seen twice to run what is not recorded.", Standing.DRIFTED),
+    ("aureus_flapping_endpoints", "Endpoints whose service or version changes again and again.", Standing.FLAPPING),
+    ("aureus_unreachable_endpoints", "Endpoints not reached in several looks.", Standing.UNREACHABLE),
+)
 
 
 class Rows:
@@ -76,12 +84,12 @@ def _waiting() -> Iterator[Metric]:
 def _fleet() -> Iterator[Metric]:
     labels = ["environment"]
     owed = GaugeMetricFamily("aureus_owed_endpoints", "Endpoints not brought where they belong.", labels=labels)
-    drift = GaugeMetricFamily("aureus_drifting_endpoints", "Endpoints seen to run what is not recorded.", labels=labels)
     living = Endpoint.objects.filter(retired=False).order_by().values_list("installation__environment__name")
-    for metric, found in (
-        (owed, living.exclude(owed="")),
-        (drift, living.filter(observed_at__isnull=False).exclude(observed=F("recorded"))),
-    ):
+    states = [
+        (GaugeMetricFamily(name, told, labels=labels), living.filter(state=state, owed=""))
+        for name, told, state in STATES
+    ]
+    for metric, found in [(owed, living.exclude(owed="")), *states]:
         for name, count in found.annotate(Count("id")):
             metric.add_metric([name], count)
         yield metric

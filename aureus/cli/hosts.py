@@ -26,9 +26,12 @@ def list_hosts(
     everything: Annotated[bool, typer.Option("--all", help="Retired hosts too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List hosts: recorded and observed versions, who is owed, whose key is trusted."""
-    if context.invoked_subcommand is not None:
-        return
+    """List hosts: recorded and observed versions, how each stands to the record, whose key is trusted."""
+    if context.invoked_subcommand is None:
+        _list(environment, everything, as_json)
+
+
+def _list(environment: str, everything: bool, as_json: bool) -> None:
     with database():
         rows = _rows(environment, everything)
     if as_json:
@@ -53,11 +56,13 @@ def _rows(environment: str, everything: bool) -> list[dict[str, Any]]:
     for host in hosts:
         about = {"environment": host.environment.name, "host": host.name, "address": f"{host.address}:{host.port}",
                  "state": host.state, "trusted": bool(host.fingerprint), "fingerprint": host.fingerprint}  # fmt: skip
-        nothing = {"application": "", "recorded": "", "observed": "", "observedAt": None, "drift": False, "owed": ""}
+        nothing = {"application": "", "recorded": "", "observed": "", "observedAt": None, "drift": False, "owed": "",
+                   "standing": "", "standingSince": None, "why": ""}  # fmt: skip
         found += [
             {**about, "application": e.installation.application.key, "recorded": number_of(e.recorded),
              "observed": number_of(e.observed), "observedAt": e.observed_at,
-             "drift": e.observed_at is not None and e.observed != e.recorded, "owed": e.owed}
+             "drift": e.observed_at is not None and e.observed != e.recorded, "owed": e.owed,
+             "standing": e.standing, "standingSince": e.state_since, "why": e.owed or e.why}
             for e in places.get(host.pk, [])
         ] or [{**about, **nothing}]  # fmt: skip
     return found
@@ -66,7 +71,20 @@ def _rows(environment: str, everything: bool) -> list[dict[str, Any]]:
 def _state(row: dict[str, Any]) -> str:
     if row["owed"]:
         return f"owed: {row['owed']}"
-    return "drifted" if row["drift"] else row["state"]
+    if row["state"] != "active" or not row["standing"]:
+        return row["state"]
+    stands = row["standing"].replace("_", " ")
+    return f"{stands}: {row['why']}" if row["why"] else stands
+
+
+@app.command("list")
+def list_them(
+    environment: Environment = "",
+    everything: Annotated[bool, typer.Option("--all", help="Retired hosts too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List hosts: the same as `aureus hosts` alone."""
+    _list(environment, everything, as_json)
 
 
 @app.command()

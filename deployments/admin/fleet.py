@@ -13,6 +13,7 @@ from unfold.decorators import display
 from deployments import policy
 from deployments.admin.shown import Configured, ReadOnly
 from deployments.edits import edited
+from deployments.engine.truth import Standing
 from deployments.models import (
     Balancer,
     BalancerNode,
@@ -43,7 +44,7 @@ class InstallationForm(forms.ModelForm):
 
     class Meta:
         model = Installation
-        exclude = ("revision", "held")  # noqa: DJ006 - two columns are verbs' alone, all others are an admin's
+        exclude = ("revision", "held", "unproven", "unproven_fence", "prove_at")  # noqa: DJ006 - these are verbs' alone
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -121,22 +122,33 @@ class EndpointInline(TabularInline):
 @admin.register(Installation)
 class InstallationAdmin(Edited):
     form = InstallationForm
-    list_display = ("application", "environment", "strategy", "balancer", "revision", "held")
+    list_display = ("application", "environment", "strategy", "balancer", "revision", "held", "unproven")
     list_filter = ("environment",)
     inlines = (EndpointInline,)
 
 
+COLOURS = {
+    Standing.AS_RECORDED.value: "success",
+    Standing.DRIFTED.value: "danger",
+    Standing.FLAPPING.value: "warning",
+    Standing.UNREACHABLE.value: "danger",
+    Standing.OWED.value: "warning",
+    Standing.AHEAD.value: "danger",
+    Standing.UNSEEN.value: "info",
+}
+
+
 @admin.register(Endpoint)
 class EndpointAdmin(ReadOnly):
-    """Recorded and observed version of each host."""
+    """Recorded and observed version of each host, and how it stands to the record."""
 
-    list_display = ("name", "installation", "recorded", "observed", "agrees", "serving", "owed", "observed_at")
-    list_filter = ("installation__environment", "retired")
+    list_display = ("name", "installation", "recorded", "observed", "stands", "state_since", "why", "serving",
+                    "observed_at")  # fmt: skip
+    list_filter = ("state", "installation__environment", "retired")
 
-    @display(description="Record and host", label={True: "success", False: "danger"})
-    def agrees(self, endpoint: Endpoint) -> tuple[bool, str]:
-        same = endpoint.recorded == endpoint.observed and not endpoint.owed
-        return same, "agree" if same else ("owed" if endpoint.owed else "differ")
+    @display(description="State", ordering="state", label=COLOURS)
+    def stands(self, endpoint: Endpoint) -> tuple[str, str]:
+        return endpoint.standing, Standing(endpoint.standing).replace("_", " ")
 
 
 @admin.register(Freeze)

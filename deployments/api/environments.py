@@ -16,6 +16,7 @@ from aureus.journal.refusals import NotFound
 from deployments import policy as policies
 from deployments.api import rows
 from deployments.api.shapes import Shape
+from deployments.engine.truth import Standing
 from deployments.models import Endpoint, Environment, Host, Installation
 from releases.asking import actor_of
 from releases.spec import number_of
@@ -35,6 +36,9 @@ class InstallationShape(Shape):
     publicUrl = serializers.CharField()
     current = CurrentShape(allow_null=True)
     held = serializers.CharField(help_text="Why nothing starts here; empty: it is not held.")
+    unproven = serializers.CharField(
+        help_text="Why no host is changed, not even by a rollback, until it was compared; empty: it is proven."
+    )
 
 
 class EnvironmentShape(Shape):
@@ -60,6 +64,13 @@ class EndpointShape(Shape):
     observed = serializers.CharField(help_text="The content last seen here.")
     observedAt = serializers.DateTimeField(source="observed_at", allow_null=True)
     drift = serializers.SerializerMethodField(help_text="What was seen is not what the record says.")
+    state = serializers.ChoiceField(
+        choices=[one.value for one in Standing],
+        source="standing",
+        help_text="How it stands to the record, by the looks between deployments.",
+    )
+    stateSince = serializers.DateTimeField(source="state_since", allow_null=True)
+    why = serializers.CharField(help_text="Why it is in this state; empty: all is as recorded.")
     owed = serializers.CharField(help_text="Why it is owed; empty: it is not.")
     owedAt = serializers.DateTimeField(source="owed_at", allow_null=True)
     healthy = serializers.BooleanField(allow_null=True)
@@ -105,7 +116,7 @@ class OneEnvironment(APIView):
 
 class EnvironmentHosts(APIView):
     @extend_schema(
-        operation_id="environments_hosts", summary="Recorded and observed version per host, drift, owed", tags=TAGS,
+        operation_id="environments_hosts", summary="Recorded and observed version per host, its state, owed", tags=TAGS,
         responses=HostShape(many=True),
     )  # fmt: skip
     def get(self, request: Request, name: str) -> Response:
@@ -166,5 +177,5 @@ def _installation(place: Any, current: Any) -> dict[str, Any]:
     runs = {"deploymentId": current.pk, "version": current.version.number} if current else None
     return {
         "workflowId": place.application.key, "strategy": place.strategy, "hosts": place.living,
-        "publicUrl": place.public_url, "current": runs, "held": place.held,
+        "publicUrl": place.public_url, "current": runs, "held": place.held, "unproven": place.unproven,
     }  # fmt: skip

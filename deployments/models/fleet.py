@@ -166,6 +166,11 @@ class Endpoint(models.Model):
         return self.host.name if self.slot == "main" else f"{self.host.name}-{self.slot}"
 
     @property
+    def standing(self) -> str:
+        """How it stands to our record: the last look's word, unless a deployment has left it owed since."""
+        return Standing.OWED.value if self.owed else self.state
+
+    @property
     def base_url(self) -> str:
         """Where it answers, without a trailing slash."""
         return self.installation.url.format(address=self.host.address, port=self.port).rstrip("/")

@@ -306,6 +306,7 @@ def test_environments_show_what_runs_where(api, two):
     assert [host["name"] for host in hosts] == ["staging-1", "staging-2"]
     [endpoint] = hosts[0]["endpoints"]
     assert (endpoint["recordedVersion"], endpoint["observedVersion"], endpoint["drift"]) == ("1.0.0", "1.0.0", False)
+    assert (endpoint["state"], endpoint["stateSince"], endpoint["why"]) == ("unseen", None, "")
     assert "credential" not in hosts[0]
 
 

@@ -160,3 +160,38 @@ def test_converge_and_recover_look_at_real_hosts(real, server):
     assert run("recover", "--accept", "--reason", "restored Monday's dump", "--json").json["accepted"] is True
     assert Installation.objects.get().held == ""
     assert not Deployment.objects.exists()
+
+
+def test_a_hand_installed_host_is_adopted_over_real_ssh_and_its_program_runs_on(real, server, tmp_path):
+    from aureus.journal.actor import Actor
+    from deployments import lifecycle
+    from releases import registry
+    from tests.deployments.conftest import SPEC
+    from tests.health.web import site
+
+    with site({"/health": lambda _: (200, {"status": "ok", "version": "1.0.0"})}) as web:
+        tree = yaml.safe_load(real.read_text())
+        tree["installations"][0]["port"] = web.server.server_port
+        run("apply", str(write(real, tree)))
+        registry.register(SPEC, "1.0.0", actor=Actor("alice"))
+        words = ("adopt", "staging", "shop", "--version", "1.0.0")
+        refused = run(*words)
+        assert (refused.code, "aureus hosts trust s1" in refused.out) == (1, True)
+        run("hosts", "trust", "s1", "--yes")
+        root = tmp_path / "app"
+        shown = run(*words)
+        assert shown.code == 0, shown.err
+        assert "send its release, point its link at it, restart nothing" in shown.out
+        assert not (root / "releases").exists()
+        assert run(*words, "--yes").code == 2, "a reason is demanded"
+        said = run(*words, "--yes", "--reason", "it came from the old scripts", "--json").json
+        assert said["hosts"][0]["adopted"] is True
+    endpoint = Endpoint.objects.get()
+    assert (root / "current").resolve() == root / "releases" / endpoint.recorded
+    assert (root / ".aureus" / "ledger").read_text().split()[2] == "prepare"
+    assert " activate@" not in (root / ".aureus" / "ledger").read_text()
+    current = lifecycle.current_of(Installation.objects.get())
+    assert current is not None and str(current.pk) == said["deploymentId"]
+    assert "by shell:" not in current.requested_by and "because it came from the old scripts" in current.reason
+    [row] = run("hosts", "list", "--json").json
+    assert (row["recorded"], row["standing"]) == ("1.0.0", "unseen")
