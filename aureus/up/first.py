@@ -11,14 +11,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
-from deployments import identity
-
 MIGRATION_LOCK = 0x61757265
 PATIENCE = 30
 
 
 def prepare_database() -> int:
-    """The exit code. Django is set up."""
+    """The exit code. Django is set up, which whoever imports this file need not be."""
+    from deployments import identity
+
     try:
         _wait_for_database()
     except OperationalError as error:
