@@ -81,14 +81,18 @@ def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...
 
 
 def plan_rollback(
-    site: Site, claimed: Sequence[str], *, untouched_serve: bool, keep: int = 1
+    site: Site, claimed: Sequence[str], *, untouched_serve: bool, keep: int = 1, kept: Sequence[str] = ()
 ) -> tuple[PlannedStage, ...]:
     """The stages that undo a deployment on every host whose activation was ever claimed.
 
     Traffic moves first, to the side that is proven healthy at that moment. Where hosts of the other side serve, all
     changed hosts go back together; where none does, one host leads, so that somebody always serves, and the others
     follow in two halves, so that they get back even where the first did not. Those that serve nothing come first.
+
+    kept: claimed hosts that were only taken out of the balancer and run what they ran. Traffic may have moved to just
+    them: they are proven and put back in, and not taken out again.
     """
+    changed = tuple(name for name in claimed if name not in kept)
     guard = PlannedStage(
         "", (), lane="rollback", max_failures=len(claimed), on_failure=OnFailure.GO_ON, patience=PATIENCE
     )
@@ -96,7 +100,10 @@ def plan_rollback(
     if site.balanced:
         shift = PlannedStep("shift", within=2 * PATIENCE)
         stages.append(_like(guard, "traffic to the healthy side", (shift,)))
-    for label, group in _groups(tuple(claimed), untouched_serve):
+    if kept:
+        batch = Batch(tuple(kept), 0, 0.0)
+        stages += _batch(site, batch, "never changed", guard, within=2 * PATIENCE, out=True)
+    for label, group in _groups(changed, untouched_serve):
         floor = 0 if len(site.endpoints) == 1 else keep
         stages += _batch(site, Batch(group, floor, 0.0), label, guard, within=2 * PATIENCE)
     return tuple(stages)
@@ -104,7 +111,7 @@ def plan_rollback(
 
 def _groups(claimed: tuple[str, ...], untouched_serve: bool) -> list[tuple[str, tuple[str, ...]]]:
     if untouched_serve or len(claimed) == 1:
-        return [("back", claimed)]
+        return [("back", claimed)] if claimed else []
     half = 1 + len(claimed) // 2
     parts = (("the first host back", claimed[:1]), ("half back", claimed[1:half]), ("the others back", claimed[half:]))
     return [(label, group) for label, group in parts if group]
@@ -131,8 +138,10 @@ def _once(kind: str, site: Site) -> PlannedStage:
     return PlannedStage(f"{kind} once", (step,), lane="transfer", on_failure=OnFailure.HOLD, retries=0)
 
 
-def _batch(site: Site, batch: Batch, label: str, guard: PlannedStage, within: float = 0.0) -> list[PlannedStage]:
-    """Out, drained, activated, healthy with the expected version, back in, watched."""
+def _batch(
+    site: Site, batch: Batch, label: str, guard: PlannedStage, within: float = 0.0, *, out: bool = False
+) -> list[PlannedStage]:
+    """Out, drained, activated, healthy with the expected version, back in, watched. out: they are out already."""
     names = batch.endpoints
     stages: list[PlannedStage] = []
 
@@ -141,10 +150,11 @@ def _batch(site: Site, batch: Batch, label: str, guard: PlannedStage, within: fl
 
     group = {"endpoints": list(names)}
     # Only a batch that leaves somebody behind can be taken out; the last serving host never is.
-    if site.balanced and len(names) < len(site.endpoints):
-        out = PlannedStep("take_out", removes=names, input=group, within=within or QUICK)
-        add("out of the balancer", out, min_serving=batch.min_serving)
-        add("drained", PlannedStep("drain", input=group, within=within or site.drain_within))
+    if out or (site.balanced and len(names) < len(site.endpoints)):
+        if not out:
+            take_out = PlannedStep("take_out", removes=names, input=group, within=within or QUICK)
+            add("out of the balancer", take_out, min_serving=batch.min_serving)
+            add("drained", PlannedStep("drain", input=group, within=within or site.drain_within))
         add("activated", *(PlannedStep("activate", name, within=within or QUICK) for name in names))
     else:
         restarts = (PlannedStep("activate", name, (name,), within or QUICK) for name in names)

@@ -83,12 +83,12 @@ def _owe(deployment: Deployment, names: Iterable[str], why: str) -> None:
         owe(deployment, target, why)
 
 
-def owe(deployment: Deployment, target: Target, why: str) -> None:
+def owe(deployment: Deployment, target: Target, why: str, *, actor: Actor = AUREUS) -> None:
     """A host that could not be brought where it belongs: it serves nothing until it was converged."""
     now = clock.now()
     Target.objects.filter(pk=target.pk).update(state=TargetState.OWED, serving=False, why=why)
     Endpoint.objects.filter(pk=target.endpoint_id).update(owed=why or "it was changed and not proven", owed_at=now)
-    record(deployment.stream, "target.owed", AUREUS, host=target.name, why=why)
+    record(deployment.stream, "target.owed", actor, host=target.name, why=why)
 
 
 def _record_fleet(deployment: Deployment) -> None:
@@ -172,7 +172,8 @@ def undo(deployment: Deployment, *, reason: str, actor: Actor) -> Deployment | N
 
 def make_room(active: Deployment, actor: Actor, reason: str) -> None:
     """End what is under way: a rollback takes its place."""
-    finish(active, core.Finish(Status.FAILED, f"a rollback took its place: {reason}", Outcome.SUPERSEDED), actor=actor)
+    why = f"a rollback by {actor.name} took its place: {reason}"
+    finish(active, core.Finish(Status.FAILED, why, Outcome.SUPERSEDED), actor=actor)
 
 
 def begin_rollback(
@@ -204,7 +205,8 @@ def begin_rollback(
         because=reason,
         wake_at=now,
     )
-    stages, targets = rows.undoing(rollback, covered, to, now)
+    activated = _activated({origin.pk, *(t.deployment_id for t in covered)})
+    stages, targets = rows.undoing(rollback, covered, to, activated, now)
     rollback.save(force_insert=True)
     rows.write(rollback, stages, targets, now)
     rollback.refresh_from_db(fields=["created_at"])

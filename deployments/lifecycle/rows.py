@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -105,7 +105,7 @@ def write(deployment: Deployment, stages: Sequence[PlannedStage], targets: Seque
 
 
 def undoing(
-    rollback: Deployment, covered: Sequence[Target], to: dict[str, str], now: datetime
+    rollback: Deployment, covered: Sequence[Target], to: dict[str, str], activated: Collection[str], now: datetime
 ) -> tuple[tuple[PlannedStage, ...], list[Target]]:
     """The plan that brings every covered host to `to`; hosts outside only count as serving."""
     installation = rollback.installation
@@ -115,7 +115,8 @@ def undoing(
     by_name = {t.name: t for t in covered}
     untouched_serve = any(e.serving and e.name not in by_name for e in endpoints)
     site = site_of(installation, [e.name for e in endpoints], policy)
-    stages = planning.plan_rollback(site, names, untouched_serve=untouched_serve)
+    kept = [name for name in names if site.balanced and name not in activated]
+    stages = planning.plan_rollback(site, names, untouched_serve=untouched_serve, kept=kept)
     targets = []
     for e in endpoints:
         known = by_name.get(e.name)

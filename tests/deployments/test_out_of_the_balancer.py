@@ -58,3 +58,16 @@ def test_a_host_that_was_only_taken_out_keeps_what_it_runs(fleet):
     fleet.run()
     assert set(fleet.running(here).values()) == {"1.1.0"}
     assert fleet.traffic.read() == ALL
+
+
+def test_traffic_that_moved_to_a_host_that_was_only_taken_out_keeps_nobody_from_going_back(fleet):
+    here = fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    takes_out = second.steps.filter(kind="take_out", status="passed")
+    fleet.play_until(lambda: takes_out.count() == 3)
+    lifecycle.abort(second.pk, actor=ALICE, reason="no")
+    fleet.run()
+    assert second.rollbacks.get().reason == "every step passed"
+    assert set(fleet.running(here).values()) == {"1.0.0"}
+    assert fleet.traffic.read() == ALL
