@@ -13,6 +13,9 @@ from aureus.journal.models import record
 from deployments.models import Balancer, Deployment, Environment, Freeze, Host, Incident, Installation
 from deployments.snapshot import WAITING
 
+OWN = frozenset({"id", "revision"})
+"""Columns that no edit by hand writes."""
+
 
 @transaction.atomic
 def edited(row: Model, *, changed: Iterable[str], actor: Actor) -> None:
@@ -23,7 +26,9 @@ def edited(row: Model, *, changed: Iterable[str], actor: Actor) -> None:
     if isinstance(row, Freeze):
         row.by = actor.name
     _wake_who_waits(row)
-    row.save()
+    # Whoever edited it beside us has raised the revision: what this row was read with must not take that back.
+    kept = None if row._state.adding else [f.name for f in row._meta.concrete_fields if f.name not in OWN]
+    row.save(update_fields=kept)
     _raise_revision(row)
     record(f"{row._meta.model_name}:{row.pk}", "fleet.edited", actor, what=str(row), fields=names)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 
 from aureus import clock
@@ -11,7 +13,7 @@ from aureus.journal.refusals import Conflict
 from deployments.fleet import environment_rows, installation_rows
 from deployments.fleet.declaration import Declaration
 from deployments.fleet.difference import Difference
-from deployments.models import Deployment, Environment
+from deployments.models import Deployment, Environment, Installation
 from deployments.snapshot import WAITING
 
 
@@ -39,6 +41,7 @@ def apply(declaration: Declaration, *, actor: Actor) -> Difference:
 
 def _write(declaration: Declaration, actor: Actor) -> Difference:
     found = Difference()
+    _lock([environment.name for environment in declaration.environments])
     _promotions(declaration, found)
     for position, declared in enumerate(declaration.environments):
         environment = environment_rows.write(declared, position, found)
@@ -48,6 +51,13 @@ def _write(declaration: Declaration, actor: Actor) -> Difference:
         stream = f"environment:{change.where or change.name}" if change.kind != "application" else "fleet"
         record(stream, f"{change.kind}.{change.action}", actor, **change.as_json())
     return found
+
+
+def _lock(names: Sequence[str]) -> None:
+    """Nothing starts here between the look at what runs and the edit. Environments before their installations."""
+    list(Environment.objects.select_for_update(no_key=True).filter(name__in=names).order_by("pk"))
+    here = Installation.objects.filter(environment__name__in=names)
+    list(here.select_for_update(of=("self",), no_key=True).order_by("pk"))
 
 
 def _promotions(declaration: Declaration, found: Difference) -> None:

@@ -22,8 +22,8 @@ from deployments.engine.strategies import Unfit
 from deployments.lifecycle import rows, windows
 from deployments.lifecycle.ending import finish, owe
 from deployments.lifecycle.moves import locked, move
-from deployments.models import Approval, Deployment, Endpoint, Installation, Step, Target
-from deployments.snapshot import WAITING, back_for, facts_of, goods
+from deployments.models import Approval, Deployment, Endpoint, Environment, Installation, Step, Target
+from deployments.snapshot import WAITING, back_for, facts_of, goods, revisions
 
 SIDE_BY_SIDE = 16
 """Hosts that one worker process works on at a time (research on SSH: more threads gained nothing)."""
@@ -130,12 +130,22 @@ def _mark_claimed(deployment: Deployment, ids: list[int]) -> list[Step]:
 def _begin(deployment: Deployment, now: datetime) -> None:
     """Start it. The open window of the version it replaces is judged first, on what it has."""
     windows.lock_watched(deployment.installation, by=deployment)
-    Installation.objects.select_for_update().get(pk=deployment.installation_id)
+    was = _holds_at_start(deployment.installation)
+    # The environment before its installations, as `apply` takes them.
+    Environment.objects.select_for_update(no_key=True).get(pk=deployment.installation.environment_id)
+    here = Installation.objects.select_related("environment", "application").select_for_update(of=("self",))
+    deployment.installation = here.get(pk=deployment.installation_id)
     if deployment.installation.deployments.filter(status=Status.IN_PROGRESS).exists():
         return  # a rollback began this very moment: decided again, it waits behind it
+    if _holds_at_start(deployment.installation) != was:
+        return  # edited this very moment: decided again, by what holds now
     windows.supersede(deployment.installation, by=deployment)
     _refresh_way_back(deployment)
     move(deployment, Status.IN_PROGRESS, actor=AUREUS, reason="started", started_at=now)
+
+
+def _holds_at_start(installation: Installation) -> tuple[object, ...]:
+    return revisions(installation), installation.held, installation.environment.lock_reason
 
 
 def _refresh_way_back(deployment: Deployment) -> None:
