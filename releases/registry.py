@@ -145,10 +145,10 @@ def seal(version: Version, *, actor: Actor) -> None:
 def withdraw(version_id: UUID | str, *, reason: str, actor: Actor) -> Version:
     """Take a version out of use: it is not deployed again and nothing rolls back to it."""
     version = get(version_id)
-    if version.withdrawn_at is None:
-        version.withdrawn_at, version.withdrawn_reason = clock.now(), reason
-        version.save(update_fields=["withdrawn_at", "withdrawn_reason"])
+    taken = Version.objects.filter(pk=version.pk, withdrawn_at=None)
+    if taken.update(withdrawn_at=clock.now(), withdrawn_reason=reason):
         record(_stream(version), "version.withdrawn", actor, reason=reason)
+    version.refresh_from_db(fields=["withdrawn_at", "withdrawn_reason"])
     return version
 
 

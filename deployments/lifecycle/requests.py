@@ -13,12 +13,14 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
-from deployments.engine.status import Outcome, Status
+from deployments.engine import decide as core
+from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
 from deployments.gating import checks, reasons
 from deployments.lifecycle import rows
-from deployments.lifecycle.moves import locked, move
-from deployments.models import MAY_BE_CURRENT, Deployment, Environment, Installation
+from deployments.lifecycle.ending import finish
+from deployments.lifecycle.moves import locked
+from deployments.models import CONVERGENCE, MAY_BE_CURRENT, Deployment, Environment, Installation
 from deployments.snapshot import WAITING, policy_of
 from releases.models import Version
 from releases.registry import seal
@@ -95,6 +97,9 @@ def retry_ended(deployment: Deployment, *, actor: Actor) -> Deployment:
         raise Conflict("a rollback is not retried: ask for the rollback again")
     if deployment.is_convergence:
         raise Conflict("run aureus converge again: it looks anew at which hosts are astray", code="convergence")
+    again = deployment.retries.filter(status__in=OPEN).exclude(strategy=CONVERGENCE).first()
+    if again is not None:
+        raise Conflict(f"{again.requested_by} has retried it already: {again.id}", code="already_retried")
     wish = Wish(strategy=deployment.strategy, label=deployment.label, metadata=deployment.metadata)
     if deployment.source_id is not None:
         new, _ = promote(
@@ -204,9 +209,4 @@ def _supersede(newer: Deployment, actor: Actor) -> None:
         if older.approvals.filter(plan_hash=older.plan_hash, yes=True).exists():
             continue
         reason = f"superseded by {newer.version.number} ({newer.id})"
-        move(older, Status.FAILED, actor=actor, reason=reason, outcome=Outcome.SUPERSEDED, **ended())
-
-
-def ended() -> dict[str, Any]:
-    """The columns of a deployment that has ended."""
-    return {"ended_at": clock.now(), "wake_at": None}
+        finish(older, core.Finish(Status.FAILED, reason, Outcome.SUPERSEDED), actor=actor)
