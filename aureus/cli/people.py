@@ -1,4 +1,4 @@
-"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry."""
+"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, exclude."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (approve, reject, pause, resume, abort, abandon, retry):
+    for command in (approve, reject, pause, resume, abort, abandon, retry, exclude):
         app.command()(command)
 
 
@@ -54,6 +54,16 @@ def abandon(deployment: Deployment, reason: Reason, as_json: Json = False) -> No
 def retry(deployment: Deployment, reason: Reason = "", as_json: Json = False) -> None:
     """Run again what is held or has failed. What has failed is tried anew by a deployment of its own."""
     _say("retry", deployment, {"reason": reason}, as_json)
+
+
+def exclude(
+    deployment: Deployment,
+    host: Annotated[str, typer.Argument(help="The host to go on without.")],
+    reason: Reason,
+    as_json: Json = False,
+) -> None:
+    """Go on without a host that holds it up. The host is owed: bring it home with aureus converge."""
+    _say("exclude", deployment, {"host": host, "reason": reason}, as_json)
 
 
 def _say(verb: str, deployment: str, body: dict[str, Any], as_json: bool) -> None:

@@ -47,6 +47,10 @@ def _roll_back(pk: object, *, actor: Actor, reason: str, target: str = "") -> De
     return lifecycle.roll_back(pk, actor=actor, reason=reason, target_version=target or None)[0]  # type: ignore[arg-type]
 
 
+def _exclude(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
+    return lifecycle.exclude(pk, actor=actor, reason=reason, host=target)  # type: ignore[arg-type]
+
+
 def _promote(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
     wish = lifecycle.Wish(label=actor.name, metadata={"reason": reason} if reason else {})
     return lifecycle.promote(pk, actor=actor, environment=target, wish=wish)[0]  # type: ignore[arg-type]
@@ -72,6 +76,13 @@ VERBS = {
         "End it now. Hosts it changed and did not prove are owed, and work on them may go on for a while.",
         danger=True,
     ),
+    "exclude": Verb(
+        "Exclude a host",
+        STARTED,
+        _exclude,
+        "Go on without a host that holds it up. The host is owed and has to be converged before it serves again.",
+        danger=True,
+    ),
     "promote": Verb(
         "Promote", frozenset({Status.DEPLOYED}), _promote, "Bring this version to the next environment.", demanded=False
     ),
@@ -83,7 +94,11 @@ VERBS = {
         danger=True,
     ),
 }
-TARGETS = {"promote": "To environment", "rollback": "To version (empty: the newest that proved good)"}
+TARGETS = {
+    "promote": "To environment",
+    "exclude": "Host",
+    "rollback": "To version (empty: the newest that proved good)",
+}
 
 
 class Say(forms.Form):
@@ -100,8 +115,8 @@ class Say(forms.Form):
             del self.fields["target"]
             return
         self.fields["target"].label = TARGETS[name]
-        self.fields["target"].required = name == "promote"
-        self.fields["target"].initial = next_up
+        self.fields["target"].required = name != "rollback"
+        self.fields["target"].initial = next_up if name == "promote" else ""
 
 
 @admin.register(Deployment)

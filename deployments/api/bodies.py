@@ -60,6 +60,10 @@ class ReasonBody(Body):
     reason = Words(help_text="Why.")
 
 
+class ExcludeBody(ReasonBody):
+    host = Line(max_length=100, help_text="A host of this deployment, as its targets name it.")
+
+
 class MaybeReasonBody(Body):
     reason = Words(required=False, allow_blank=True, default="")
 

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deployments import lifecycle
-from deployments.api.bodies import CommentBody, MaybeReasonBody, ReasonBody
+from deployments.api.bodies import CommentBody, ExcludeBody, MaybeReasonBody, ReasonBody
 from deployments.api.deployments import TAGS, shown
 from deployments.api.shapes import WholeDeploymentShape
 from deployments.models import Deployment
@@ -59,3 +59,4 @@ Resume = spoken("resume", lifecycle.resume, MaybeReasonBody, "Go on")
 Abort = spoken("abort", lifecycle.abort, ReasonBody, "Stop; what was changed goes back")
 Abandon = spoken("abandon", lifecycle.abandon, ReasonBody, "End it now; what it left unproven is owed")
 Retry = spoken("retry", lifecycle.retry, MaybeReasonBody, "Run what is held again, or try anew what failed")
+Exclude = spoken("exclude", lifecycle.exclude, ExcludeBody, "Go on without a host; it is owed")

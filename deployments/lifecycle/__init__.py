@@ -2,7 +2,7 @@
 
 from deployments.lifecycle.advancing import Claim, Turn, advance, settle
 from deployments.lifecycle.converging import belongs, converge
-from deployments.lifecycle.people import abandon, abort, approve, pause, reject, resume, retry, roll_back
+from deployments.lifecycle.people import abandon, abort, approve, exclude, pause, reject, resume, retry, roll_back
 from deployments.lifecycle.requests import Wish, current_of, deploy, dry_run, promote
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "current_of",
     "deploy",
     "dry_run",
+    "exclude",
     "pause",
     "promote",
     "reject",

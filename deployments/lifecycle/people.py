@@ -1,23 +1,25 @@
-"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, roll back."""
+"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, exclude, roll back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 
 from aureus import clock
 from aureus.journal.actor import Actor
-from aureus.journal.models import record
+from aureus.journal.models import Event, record
 from aureus.journal.refusals import Conflict, Invalid, NotAllowed
 from deployments import identity
 from deployments.engine import decide as core
-from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus
-from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, under_way_beside
+from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus, TargetState
+from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, owe, under_way_beside
 from deployments.lifecycle.moves import locked, move
 from deployments.lifecycle.requests import current_of, retry_ended
 from deployments.lifecycle.rows import endpoints_of
-from deployments.models import Approval, Deployment, Step
+from deployments.models import Approval, Deployment, Step, Target
 from deployments.snapshot import WAITING, goods, policy_of
 from health.models import Window
 from releases.models import Version
@@ -85,7 +87,7 @@ def resume(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Depl
     deployment = _open(deployment_id)
     held = deployment.steps.filter(status=StepStatus.PENDING, held=True)
     if not deployment.paused_by and not held.exists():
-        raise Conflict("it is not paused and nothing of it is held", code="not_paused")
+        raise Conflict(f"it is not paused and nothing of it is held{_last_word(deployment)}", code="not_paused")
     if not deployment.paused_by:
         _release(list(held))
     _write(deployment, actor, "resumed", reason, paused_by="", pause_reason="")
@@ -125,12 +127,55 @@ def retry(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deplo
         return retry_ended(deployment, actor=actor)
     if deployment.status not in OPEN:
         raise Conflict(f"there is nothing to retry: it {_is(deployment)}", code="not_failed")
-    waiting = list(deployment.steps.filter(status=StepStatus.PENDING, attempts__gt=0))
+    not_yet = Q(held=True) | Q(failures__gt=0) | Q(not_before__gt=clock.now())
+    waiting = list(deployment.steps.filter(not_yet, status=StepStatus.PENDING, attempts__gt=0))
     if not waiting:
-        raise Conflict("no step of it is held or waits to be tried again", code="nothing_held")
+        raise Conflict(f"no step of it is held or waits to be tried again{_last_word(deployment)}", code="nothing_held")
     _release(waiting)
     _write(deployment, actor, "retried", reason)
     return deployment
+
+
+@transaction.atomic
+def exclude(deployment_id: UUID | str, *, actor: Actor, host: str, reason: str) -> Deployment:
+    """Go on without a host: it is owed, and nothing more of this deployment begins on it. What runs there may end."""
+    deployment = _open(deployment_id)
+    _demand(reason)
+    if deployment.status != Status.IN_PROGRESS:
+        raise Conflict("it has not started: retire the host, or exclude it once it has", code="not_started")
+    if deployment.abort_reason:
+        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+    target = _excludable(deployment, host)
+    # What has not been touched yet is covered as well: a rollback has to look whether it serves.
+    Target.objects.filter(pk=target.pk, claimed_at=None).update(claimed_at=clock.now())
+    owe(deployment, target, f"excluded by {actor.name}: {reason}", actor=actor)
+    left = deployment.steps.filter(status=StepStatus.PENDING, target=target.name)
+    left.update(status=StepStatus.SKIPPED, held=False, ended_at=clock.now(), reason=f"{target.name} was excluded")
+    # Nobody counts on it any more; that somebody serves is counted on still.
+    deployment.stages.filter(min_serving__gt=1).update(min_serving=F("min_serving") - 1)
+    _write(deployment, actor, "excluded", reason, about={"host": target.name})
+    return deployment
+
+
+def _excludable(deployment: Deployment, host: str) -> Target:
+    """The part of a host that may be left out. Raises Invalid, Conflict."""
+    parts = {t.name: t for t in deployment.targets.all()}
+    target = parts.get(host)
+    if target is None:
+        known = ", ".join(sorted(parts))
+        raise Invalid(f'no host of it is called "{host}"; there is: {known}', errors=[("host", f"one of {known}")])
+    if target.state == TargetState.OWED:
+        raise Conflict(f"{host} is owed already: {target.why}", code="already_owed")
+    if target.claimed_at is None and (deployment.is_rollback or deployment.is_convergence):
+        raise Conflict(f"{host} has no part in it", code="no_part")
+    if target.state == TargetState.ON_TO and target.serving:
+        raise Conflict(f"{host} has arrived already and serves", code="arrived")
+    others = [t for t in parts.values() if t.name != host and t.state != TargetState.OWED]
+    if target.serving and not any(t.serving for t in others):
+        raise Conflict(f"{host} is the last host that serves: it stays in", code="last_serving")
+    if not any(t.claimed_at or not deployment.is_rollback for t in others):
+        raise Conflict(f"{host} is the last host of it: abort or abandon it instead", code="last_host")
+    return target
 
 
 @transaction.atomic
@@ -155,7 +200,8 @@ def roll_back(
         return known, False
     active = deployment if deployment.status == Status.IN_PROGRESS else beside
     if active is not None and active.is_rollback:
-        raise Conflict(f"a rollback is under way already: {active.id}", code="rollback_open")
+        asked = f"{active.requested_by} asked for it"
+        raise Conflict(f"a rollback is under way already: {active.id} ({asked})", code="rollback_open")
     to = _where_to(deployment, active, target_version)
     if active is not None:
         make_room(active, actor, reason)
@@ -225,12 +271,21 @@ def version_named(content: str, application_id: int) -> Version | None:
 def _open(deployment_id: UUID | str) -> Deployment:
     deployment = locked(deployment_id)
     if deployment.status not in OPEN:
-        raise Conflict(f"the deployment {_is(deployment)}: {deployment.reason}", code="ended")
+        is_now = deployment.status.replace("_", " ")
+        raise Conflict(f"the deployment is {is_now}: {deployment.reason}", code="ended")
     return deployment
 
 
 def _is(deployment: Deployment) -> str:
-    return f"is {deployment.status.replace('_', ' ')}"
+    why = f" ({deployment.reason})" if deployment.status == Status.FAILED else ""
+    return f"is {deployment.status.replace('_', ' ')}{why}"
+
+
+def _last_word(deployment: Deployment) -> str:
+    """Who let it go on last, for whoever came too late."""
+    words = {"deployment.resumed": "resumed", "deployment.retried": "retried", "deployment.abort_asked": "aborted"}
+    last = Event.objects.filter(stream=deployment.stream, kind__in=words).order_by("-seq").first()
+    return f": {last.actor} has {words[last.kind]} it" if last else ""
 
 
 def _demand(reason: str) -> None:
@@ -238,12 +293,20 @@ def _demand(reason: str) -> None:
         raise Invalid("say why", errors=[("reason", "must not be empty")])
 
 
-def _write(deployment: Deployment, actor: Actor, word: str, reason: str, **columns: object) -> None:
+def _write(
+    deployment: Deployment,
+    actor: Actor,
+    word: str,
+    reason: str,
+    *,
+    about: Mapping[str, object] | None = None,
+    **columns: object,
+) -> None:
     now = clock.now()
     Deployment.objects.filter(pk=deployment.pk).update(**columns, wake_at=now, hinted_at=None)
     for name, value in {**columns, "wake_at": now}.items():
         setattr(deployment, name, value)
-    record(deployment.stream, f"deployment.{word}", actor, reason=reason)
+    record(deployment.stream, f"deployment.{word}", actor, reason=reason, **(about or {}))
 
 
 def _release(steps: list[Step]) -> None:

@@ -182,6 +182,23 @@ def test_every_word_of_people_is_one_address(api, two):
     assert (abandoned["status"], abandoned["outcome"]) == ("failed", "abandoned")
 
 
+def test_a_host_is_excluded_by_its_name_and_with_a_reason(api, two):
+    two.deployed("1.0.0")
+    deployment = api.deploy("1.1.0").json()
+    path = f"{HERE}/{deployment['id']}"
+    said = {"host": "staging-2", "reason": "its disk is broken"}
+    assert api.post(f"{path}/exclude", said, as_="rita").json()["detail"].startswith("it has not started")
+    row = Deployment.objects.get(pk=deployment["id"])
+    two.play_until(lambda: row.targets.filter(claimed_at__isnull=False).exists())
+    two.play_until(lambda: row.targets.filter(state="on_to", serving=True).exists())
+    assert api.post(f"{path}/exclude", {"host": "staging-2"}, as_="rita").status_code == 400
+    assert api.post(f"{path}/exclude", said, as_="anna").status_code == 403
+    answer = api.post(f"{path}/exclude", said, as_="rita")
+    assert answer.status_code == 200
+    [owed] = [t for t in answer.json()["targets"] if t["state"] == "owed"]
+    assert (owed["host"], owed["why"]) == ("staging-2", "excluded by rita: its disk is broken")
+
+
 def test_a_rejection_ends_it(api, two):
     source = staged(api, two)
     promotion = api.post(f"{HERE}/{source['id']}/promote", {}, as_="rita").json()

@@ -213,6 +213,17 @@ def test_people_pause_resume_abort_abandon_and_retry(world, monkeypatch):
     assert "is failed: rejected by anna: not today" in done.out
 
 
+def test_exclude_goes_on_without_a_host(world):
+    world.environment("staging", hosts=3)
+    world.deployed("1.0.0")
+    deployment = deployment_of(world, "1.1.0")
+    world.play_until(lambda: deployment.targets.filter(claimed_at__isnull=False).exists())
+    assert run("exclude", str(deployment.pk), "staging-2").code == 2, "it needs a reason"
+    assert run("exclude", str(deployment.pk), "staging-9", "--reason", "no").code == 2
+    assert "is in progress" in run("exclude", str(deployment.pk), "staging-2", "--reason", "its disk").out
+    assert deployment.targets.get(name="staging-2").state == "owed"
+
+
 def test_status_lists_the_newest_and_filters_them(world):
     world.environment("staging")
     world.environment("production")
