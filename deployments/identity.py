@@ -16,11 +16,11 @@ from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict
 from deployments.engine.status import OPEN
-from deployments.models import Deployment, Identity, Installation
+from deployments.models import Deployment, Identity, Incident, Installation
 
 log = structlog.get_logger(__name__)
 
-WHY = "this database was restored or copied, and its record is not compared with the hosts yet"
+WHY = "This database was restored or copied, and its record is not compared with the hosts yet"
 NEXT = "It goes on by itself when every host and balancer proves to be as recorded; else run aureus recover"
 LOOK_AGAIN = timedelta(seconds=10)
 
@@ -81,6 +81,8 @@ def _changed() -> bool:
 def doubt(why: str) -> None:
     """Every installation is unproven from now on. The caller's transaction."""
     fence, now = lease.highest_fence(), clock.now()
+    if not Incident.objects.filter(text=WHY, resolved_at=None).exists() and Installation.objects.exists():
+        Incident.objects.create(severity=Incident.Severity.CRITICAL, text=WHY)
     for installation in Installation.objects.select_for_update().order_by("pk"):
         Installation.objects.filter(pk=installation.pk).update(prove_at=now)
         if not installation.unproven:
@@ -96,3 +98,6 @@ def believe(installation: Installation) -> None:
     # Deployments before their installation, as everywhere: two orders would be a deadlock.
     Installation.objects.filter(pk=installation.pk).update(unproven="", unproven_fence=None, prove_at=None)
     here.update(wake_at=clock.now(), hinted_at=None)
+    if not Installation.objects.exclude(unproven="").exists():
+        told = Incident.objects.filter(text=WHY, resolved_at=None)
+        told.update(resolved_at=clock.now(), resolved_by=AUREUS.name)

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from aureus import clock
 from deployments.engine.status import OPEN
 from deployments.engine.truth import Standing
-from deployments.models import Deployment, Endpoint, Incident, Step
+from deployments.models import Deployment, Endpoint, Incident, Installation, Step
 from health import canaries
 from health.models import SmokeRun, Window
 
@@ -93,6 +93,8 @@ def _fleet() -> Iterator[Metric]:
         for name, count in found.annotate(Count("id")):
             metric.add_metric([name], count)
         yield metric
+    yield _gauge("aureus_unproven_installations", "Installations that change no host until they were compared.",
+                 Installation.objects.exclude(unproven="").count())  # fmt: skip
     incidents = GaugeMetricFamily("aureus_open_incidents", "What a person must look at.", labels=["severity"])
     for severity, count in (
         Incident.objects.filter(resolved_at=None).order_by().values_list("severity").annotate(Count("id"))

@@ -42,6 +42,8 @@ def installations() -> Iterator[Finding]:
     """Places that cannot go back, are held, or owe something."""
     for installation in Installation.objects.select_related("application", "environment", "balancer"):
         about = str(installation)
+        if installation.unproven:
+            yield wrong(about, installation.unproven, "run aureus recover")
         if installation.held:
             yield wrong(about, f"it is held: {installation.held}", "run aureus recover")
         living = installation.endpoints.filter(retired=False, host__state="active")

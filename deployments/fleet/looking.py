@@ -131,9 +131,17 @@ def look(endpoint: Endpoint, outside: Outside) -> truth.Sighting:
     )
 
 
-@transaction.atomic
 def keep(endpoint: Endpoint, seen: truth.Sighting, *, began: datetime, every: float) -> Judgement | None:
     """Write a look down and judge; None where a deployment has moved there meanwhile, and the look says nothing."""
+    found = _keep(endpoint, seen, began, every)
+    if found is not None and found.state is Standing.AHEAD:
+        # Afterwards: verbs lock an installation before its endpoints, and two orders would be a deadlock.
+        hold_for_future_fence(endpoint.installation, endpoint.name, seen.fence)
+    return found
+
+
+@transaction.atomic
+def _keep(endpoint: Endpoint, seen: truth.Sighting, began: datetime, every: float) -> Judgement | None:
     now = clock.now()
     row = Endpoint.objects.select_for_update(of=("self",)).select_related("installation__environment", "host")
     endpoint = row.get(pk=endpoint.pk)
@@ -151,8 +159,6 @@ def keep(endpoint: Endpoint, seen: truth.Sighting, *, began: datetime, every: fl
     if found.state != endpoint.state:
         columns |= {"state": found.state, "state_since": now}
     Endpoint.objects.filter(pk=endpoint.pk).update(**columns)
-    if found.state is Standing.AHEAD:
-        hold_for_future_fence(endpoint.installation, endpoint.name, seen.fence)
     if found.state != endpoint.state:
         _tell(endpoint, found)
     return found

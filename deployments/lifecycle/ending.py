@@ -92,7 +92,8 @@ def owe(deployment: Deployment, target: Target, why: str, *, actor: Actor = AURE
 
 
 def _record_fleet(deployment: Deployment) -> None:
-    """Our record of what every host of this deployment runs now, by what was proven."""
+    """Our record of what every host of this deployment runs now, by what was proven. It is looked at soon."""
+    deployment.installation.endpoints.update(look_at=None)
     for target in deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False):
         Endpoint.objects.filter(pk=target.endpoint_id).update(recorded=target.to_content, owed="", owed_at=None)
 

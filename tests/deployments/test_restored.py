@@ -15,7 +15,7 @@ from aureus.journal.models import Event
 from aureus.journal.refusals import Conflict
 from deployments import execution, identity, leases, lifecycle
 from deployments.fleet import converge, proving, recover
-from deployments.models import Deployment, Endpoint, Identity, Installation, Step
+from deployments.models import Deployment, Endpoint, Identity, Incident, Installation, Step
 from tests.deployments.conftest import ALICE, ROOT, Fleet
 
 READS = {"facts", "status", "workflow", "logs", "diagnose", "read"}
@@ -164,9 +164,11 @@ def test_where_nothing_happened_since_the_dump_it_goes_on_by_itself(fleet, here,
     before = changes(fleet)
     play(fleet)
     assert changes(fleet) == before, "nothing was compared yet"
+    assert Incident.objects.get(text=identity.WHY).resolved_at is None
     assert prove(fleet) == [here]
     fleet.run()
     assert set(fleet.running(here).values()) == {"1.1.0"}
+    assert set(Incident.objects.filter(text=identity.WHY).values_list("resolved_by", flat=True)) == {"aureus"}
     told = Event.objects.filter(kind__startswith="installation.").order_by("seq")
     kinds = list(told.values_list("kind", flat=True))
     assert kinds == ["installation.unproven", "installation.proven"]
