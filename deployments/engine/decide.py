@@ -234,14 +234,23 @@ def _can_roll_back(d: Deployment) -> bool:
 
 
 def _abort(d: Deployment, now: datetime) -> Action:
-    """Let nothing new begin; run each lost step once more, since its effect then stops what was left on its host."""
-    running = [s for s in d.steps if s.status is StepStatus.RUNNING]
-    if lost := [s for s in running if s.lost(now)]:
-        lane = next(g.lane for g in d.stages if g.position == lost[0].stage)
-        return Run(tuple(s.id for s in lost), lane)
-    if running:
-        return Wait(earliest(s.lease_until for s in running), f"stopping: {d.aborting}")
-    return Finish(Status.FAILED, d.aborting, Outcome.ABORTED, _can_roll_back(d))
+    """Let nothing new begin; run each lost step once more, since its effect then stops what was left on its host.
+
+    Where no rollback will look at the hosts, so is each step that has begun and waits: its host may be at it still.
+    """
+    back = _can_roll_back(d)
+    begun = [s for s in d.steps if s.status is StepStatus.RUNNING or (not back and _waits_on_host(s))]
+    if ready := [s for s in begun if s.lost(now) or (s.status is StepStatus.PENDING and _due(s, now))]:
+        lane = _stage(d, ready[0].stage).lane
+        return Run(tuple(s.id for s in ready if _stage(d, s.stage).lane == lane), lane)
+    if begun:
+        times = (s.lease_until if s.status is StepStatus.RUNNING else s.not_before for s in begun)
+        return Wait(earliest(times), f"stopping: {d.aborting}")
+    return Finish(Status.FAILED, d.aborting, Outcome.ABORTED, back)
+
+
+def _waits_on_host(step: Step) -> bool:
+    return step.status is StepStatus.PENDING and step.attempts > 0 and step.target is not None and not step.held
 
 
 def _completed(d: Deployment) -> Finish:

@@ -166,3 +166,20 @@ def test_who_issued_a_key_does_not_approve_what_that_key_asked_for(fleet):
     with pytest.raises(NotAllowed, match="somebody else"):
         lifecycle.approve(deployment.pk, actor=BOB)
     lifecycle.approve(deployment.pk, actor=ALICE)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["with nowhere to go back to", "with a way back"])
+def test_after_an_abort_nothing_of_it_runs_on_any_host(fleet, first):
+    fleet.environment("staging", hosts=2)
+    if not first:
+        fleet.deployed("1.0.0")
+    deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.hosts.at("staging-1").restart_hangs = True
+    site = fleet.hosts.at("staging-1").site(fleet.root)
+    fleet.play_until(lambda: bool(site.running))
+    lifecycle.abort(deployment.pk, actor=BOB, reason="wrong version")
+    fleet.hosts.at("staging-1").restart_hangs = False
+    fleet.run()
+    assert ended(deployment) == ("failed", "aborted")
+    assert site.running == {}
+    assert any(line[4] == "stale_fence" for line in site.ledger), "the act was ended, not let run out"
