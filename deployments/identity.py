@@ -23,21 +23,27 @@ log = structlog.get_logger(__name__)
 WHY = "This database was restored or copied, and its record is not compared with the hosts yet"
 NEXT = "It goes on by itself when every host and balancer proves to be as recorded; else run aureus recover"
 LOOK_AGAIN = timedelta(seconds=10)
+LOCK = 0x69646E74
+TABLE = Identity._meta.db_table
 
-# Read once per wake-up in place of the clock alone, so that a step's hop has no query more for it.
+# Read once per wake-up in place of the clock alone, so that a step's hop has no query more for it. Only what can change
+# under a running worker is compared here: aureus_identity() would cost as much as the rest of the hop.
 NOW = f"""
     SELECT clock_timestamp(), installation.unproven,
-           NOT EXISTS (SELECT FROM {Identity._meta.db_table} WHERE known <> aureus_identity())
+           EXISTS (SELECT FROM {TABLE} AS kept, {TABLE} AS mark
+                   WHERE kept.seal <> '' AND mark.seal = '' AND kept.seal <> mark.xmin::text)
     FROM {Installation._meta.db_table} AS installation WHERE installation.id = %s
 """
+SAME = f"{TABLE}.seal = present.seal AND {TABLE}.known = present.known AND present.seal <> ''"
+PRESENT = f"SELECT aureus_identity(), coalesce((SELECT xmin::text FROM {TABLE} WHERE seal = '' LIMIT 1), '')"
 
 
 def now_and_doubt(installation_id: int) -> tuple[datetime, str]:
     """The database's time, and why no host of this installation may be changed; "" where they may."""
     with connection.cursor() as cursor:
         cursor.execute(NOW, [installation_id])
-        now, unproven, known = cursor.fetchone()
-    return now, unproven or ("" if known else f"{WHY}. {NEXT}")
+        now, unproven, other = cursor.fetchone()
+    return now, unproven or (f"{WHY}. {NEXT}" if other else "")
 
 
 def demand(installation: Installation) -> None:
@@ -52,28 +58,32 @@ def notice() -> bool:
     Called at each start and with each sweep, before anything is woken.
     """
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT known, aureus_identity() FROM {Identity._meta.db_table}")
-        row = cursor.fetchone()
-    if row is not None and row[0] == row[1]:
-        return False
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {TABLE}, ({PRESENT}) AS present (known, seal) WHERE {SAME})")
+        if cursor.fetchone()[0]:
+            return False
     with transaction.atomic():
         return _changed()
 
 
 def _changed() -> bool:
-    kept = Identity.objects.select_for_update().order_by("pk").first()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT aureus_identity()")
-        [present] = cursor.fetchone()
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    kept = Identity.objects.select_for_update().exclude(seal="").order_by("pk").first()
+    if not Identity.objects.filter(seal="").exists():
+        Identity.objects.create()
+    with connection.cursor() as cursor:
+        cursor.execute(PRESENT)
+        known, seal = cursor.fetchone()
     if kept is None:
-        Identity.objects.create(known=present)  # nothing was written here before
+        Identity.objects.create(known=known, seal=seal)  # nothing was written here before
         return False
-    if kept.known == present:
+    if (kept.known, kept.seal) == (known, seal):
         return False  # another process was first
     now = clock.now()
-    Identity.objects.filter(pk=kept.pk).update(known=present, changed_at=now)
-    record("fleet", "database.changed", AUREUS, before=kept.known, after=present)
-    log.warning("the database is another one: every installation is unproven", before=kept.known, after=present)
+    Identity.objects.filter(pk=kept.pk).update(known=known, seal=seal, changed_at=now)
+    about = {"before": f"{kept.known}, mark {kept.seal}", "after": f"{known}, mark {seal}"}
+    record("fleet", "database.changed", AUREUS, **about)
+    log.warning("the database is another one: every installation is unproven", **about)
     doubt(WHY)
     return True
 

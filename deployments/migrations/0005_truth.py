@@ -3,8 +3,7 @@ import deployments.engine.truth
 import django.db.models.deletion
 from django.db import migrations, models
 
-# What changes in it when a database was restored or copied was found by experiment: docs/decisions/0013. The row of
-# the first migration is written once; every way to restore a dump writes it anew, under another transaction.
+# What changes in it when a database was restored or copied was found by experiment: docs/decisions/0013.
 IDENTITY = """
 CREATE FUNCTION aureus_identity() RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -21,13 +20,14 @@ BEGIN
     END IF;
     RETURN array_to_string(parts || ARRAY[
         'database ' || (SELECT oid FROM pg_database WHERE datname = current_database()),
-        'table ' || 'django_migrations'::regclass::oid,
-        'row ' || (SELECT xmin FROM django_migrations ORDER BY id LIMIT 1)], ', ');
+        'table ' || 'deployments_identity'::regclass::oid], ', ');
 END $$;
 
 -- An installation that is updated to this point may stand on a restored dump already: then its hosts are compared first.
-INSERT INTO deployments_identity (known)
-    SELECT CASE WHEN EXISTS (SELECT FROM deployments_deployment) THEN '' ELSE aureus_identity() END;
+INSERT INTO deployments_identity (known, seal) VALUES ('', '');
+INSERT INTO deployments_identity (known, seal)
+    SELECT CASE WHEN old THEN 'unknown' ELSE aureus_identity() END, CASE WHEN old THEN 'unknown' ELSE mark.xmin::text END
+    FROM deployments_identity AS mark, (SELECT EXISTS (SELECT FROM deployments_deployment) AS old) AS before;
 """
 
 
@@ -42,7 +42,8 @@ class Migration(migrations.Migration):
             name='Identity',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('known', models.TextField(help_text='What aureus_identity() said then.')),
+                ('known', models.TextField(blank=True, help_text='What aureus_identity() said then.')),
+                ('seal', models.TextField(blank=True, help_text='The xmin of the mark then.')),
                 ('changed_at', models.DateTimeField(blank=True, help_text='When it last said something else.', null=True)),
             ],
             options={

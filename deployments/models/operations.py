@@ -49,9 +49,12 @@ class Sighting(models.Model):
 
 
 class Identity(models.Model):
-    """The one row that says in which database our record was last known to be the truth."""
+    """Two rows. The mark has no seal and is never updated, so that whatever restores it writes it anew; the other says
+    in which database our record was last known to be the truth, and under which transaction the mark was written.
+    """
 
-    known = models.TextField(help_text="What aureus_identity() said then.")
+    known = models.TextField(blank=True, help_text="What aureus_identity() said then.")
+    seal = models.TextField(blank=True, help_text="The xmin of the mark then.")
     changed_at = models.DateTimeField(null=True, blank=True, help_text="When it last said something else.")
 
     class Meta:

@@ -26,7 +26,7 @@ def test_an_adopted_deployment_is_shown_as_what_it_is(api, by_hand):
 def test_an_unproven_installation_says_so_and_refuses_a_rollback(api, by_hand):
     adopted(by_hand)
     newer = by_hand.deployed("1.1.0")
-    Identity.objects.update(known="another database")
+    Identity.objects.exclude(seal="").update(known="another database")
     assert identity.notice()
     [staging] = api.get("/api/environments", as_="vera").json()
     assert "aureus recover" in staging["installations"][0]["unproven"]
