@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -219,6 +220,7 @@ class Lives(RuleBasedStateMachine):
         self.no_host_is_unlisted()
 
 
+@pytest.mark.timeout(60 + 30 * EXAMPLES)
 def test_after_every_word_of_people_faults_and_workers_the_promises_hold(transactional_db):
     how = settings(
         max_examples=EXAMPLES,
