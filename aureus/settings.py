@@ -7,7 +7,7 @@ import sys
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from aureus import conf, logs, servers
+from aureus import conf, logs, servers, waiting
 from aureus.embedded import kept
 
 try:
@@ -90,6 +90,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": servers.database(AUREUS)}
+waiting.with_an_end(AUREUS.DATABASE_TIMEOUT / 1000)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "TIMEOUT": AUREUS.REDIS_TTL}}
 

@@ -1,0 +1,1 @@
+"""Faults on real processes: the tree of `aureus up`, Valkey, PostgreSQL and SSH hosts, broken at seeded instants."""
