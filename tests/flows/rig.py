@@ -69,15 +69,16 @@ class Fleet:
 class Rig:
     """One for the whole run. Each test declares a fleet of its own, so that they may come in any order."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, valkey_port: int = 0, broker: int = 0, **given: str) -> None:
+        """broker: the port that Aureus is told, where something stands between it and Valkey."""
         self.folder = folder
-        [port] = kept.free_ports(1)
+        port = valkey_port or kept.free_ports(1)[0]
         self.valkey = Valkey(folder / "valkey", port, secrets.token_urlsafe(12))
         self._valkey: subprocess.Popen[bytes] | None = None
         self.key = folder / "key"
         write_key(self.key)
-        url = f"redis://:{self.valkey.password}@127.0.0.1:{port}/0"
-        self.aureus = Instance(folder / "aureus", REDIS_URL=url, **{KEY_VARIABLE: self.key.read_text()})
+        url = f"redis://:{self.valkey.password}@127.0.0.1:{broker or port}/0"
+        self.aureus = Instance(folder / "aureus", REDIS_URL=url, **{KEY_VARIABLE: self.key.read_text()}, **given)
         self.client = Client(self.aureus.url)
         self._numbers = itertools.count(1)
         self.real_sshd = False
@@ -88,7 +89,10 @@ class Rig:
         self.aureus.start()
         self.real_sshd = machines.sshd_lets_us_in(self.folder / "trial", self.key)
         self.aureus.wait()
-        self.client.login("admin", self.aureus.password)
+        self.client.login("admin", self.admin_password())
+
+    def admin_password(self) -> str:
+        return self.aureus.password
 
     def end(self) -> None:
         self.aureus.stop(hurry=True)
@@ -184,15 +188,18 @@ class Rig:
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Look into the database beside the API."""
-        found = kept.read(self.aureus.home)
-        assert found
-        connection = psycopg2.connect(found.database_url)
+        connection = psycopg2.connect(self.database_url())
         try:
             with connection.cursor() as cursor:
                 cursor.execute(query, values or None)
                 return list(cursor.fetchall())
         finally:
             connection.close()
+
+    def database_url(self) -> str:
+        found = kept.read(self.aureus.home)
+        assert found
+        return found.database_url
 
 
 def environ_of(pid: int) -> str:

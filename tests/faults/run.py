@@ -1,0 +1,128 @@
+"""A whole run: load, faults by a seed, quiet, checks, and the table. `python -m tests.faults --help`."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conftest import wait_until
+from tests.faults import checks, faults
+from tests.faults.load import Story
+from tests.faults.scene import Scene
+
+EVERY = 2.5
+"""Seconds between two faults."""
+QUIET = 60.0
+"""Seconds without a fault after which everything must have ended."""
+WINDOWS = (4.0, 4.0, 8.0)
+
+
+@dataclass
+class Run:
+    """What is known at the end."""
+
+    seed: int
+    deployments: int = 0
+    injected: Counter[str] = field(default_factory=Counter)
+    contradictions: dict[str, list[str]] = field(default_factory=dict)
+    ends: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    rehearsed: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        missing = [fault.name for fault in faults.ALL if not self.injected[fault.name]]
+        return not any(self.contradictions.values()) and not missing
+
+    def table(self) -> str:
+        lines = ["| fault | injected |", "|---|---|"]
+        lines += [f"| {fault.name} | {self.injected[fault.name]} |" for fault in faults.ALL]
+        lines += ["", "| claim | contradicted |", "|---|---|"]
+        lines += [f"| {claim} | {len(found)} |" for claim, found in self.contradictions.items()]
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
+        lines += ["", f"{self.deployments} deployments asked for ({ends}), {sum(self.injected.values())} faults in "
+                  f"{self.seconds:.0f} s, seed {self.seed}."]  # fmt: skip
+        return "\n".join(lines)
+
+
+def play(folder: Path, seed: int, deployments: int, *, environments: int = 6, say: Callable[[str], None]) -> Run:
+    """Play one run in a new folder. Real processes do not repeat exactly: the seed repeats what is chosen."""
+    run, scene = Run(seed), Scene(folder)
+    begun = time.monotonic()
+    try:
+        scene.begin()
+        stories = _stories(scene, seed, deployments, environments, say)
+        threads = [story.start() for story in stories]
+        _break(scene, random.Random(seed), run, lambda: any(t.is_alive() for t in threads), say)
+        for thread in threads:
+            thread.join()
+        scene.revive()
+        _come_to_rest(scene)
+        run.contradictions = checks.all_of_them(scene, stories)
+        run.deployments = sum(len(story.asked) for story in stories)
+        run.ends = Counter(_how(asked) for story in stories for asked in story.asked)
+    finally:
+        run.seconds = time.monotonic() - begun
+        scene.end()
+    return run
+
+
+def _how(asked: object) -> str:
+    status, outcome = getattr(asked, "status", ""), getattr(asked, "outcome", "")
+    return f"{status} ({outcome})" if outcome else status.replace("_", " ")
+
+
+def _stories(scene: Scene, seed: int, deployments: int, environments: int, say: Callable[[str], None]) -> list[Story]:
+    stories = []
+    for number in range(environments):
+        name = f"f{number + 1}"
+        fleet = scene.new_fleet(name, 2 + number % 2, WINDOWS[number % len(WINDOWS)])
+        count = deployments // environments + (number < deployments % environments)
+        stories.append(Story(scene, fleet, name, count, random.Random(f"{seed}-{name}"), say))
+    return stories
+
+
+def _break(scene: Scene, rng: random.Random, run: Run, goes_on: Callable[[], bool], say: Callable[[str], None]) -> None:
+    """Every fault once in a shuffled order, then again, until the load has ended and each struck at least once."""
+    bag: list[faults.Fault] = []
+    flying: list[threading.Thread] = []
+    alone = threading.Lock()
+
+    def strike(fault: faults.Fault, chance: random.Random) -> None:
+        try:
+            if fault.alone:
+                with alone:
+                    fault.strikes(scene, chance)
+            else:
+                fault.strikes(scene, chance)
+        except faults.Missed:
+            return
+        run.injected[fault.name] += 1
+        say(f"{fault.name} ({run.injected[fault.name]})")
+
+    while goes_on():
+        if not bag:
+            bag = list(faults.ALL)
+            rng.shuffle(bag)
+        fault, chance = bag.pop(), random.Random(rng.random())
+        if not (fault.alone and alone.locked()):
+            thread = threading.Thread(target=strike, args=(fault, chance), daemon=True)
+            thread.start()
+            flying.append(thread)
+        scene.revive()
+        time.sleep(EVERY)
+    for thread in flying:
+        thread.join(120)
+
+
+def _come_to_rest(scene: Scene) -> None:
+    """Until nothing is under way; at most the time that a user would give it."""
+    try:
+        wait_until(lambda: not scene.rows(checks.STUCK), seconds=QUIET, what="everything has ended")
+    except AssertionError:
+        return  # the check says what is stuck
