@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 from aureus import clock, lease
-from deployments.drivers import HostFacts, ReleaseFiles
+from deployments.drivers import ActFailed, ActRefused, HostFacts, ReleaseFiles
 from deployments.effects.work import Work
 from deployments.engine.settle import Answer, Observation, failed, passed, pending
 from deployments.engine.way_back import way_back
@@ -102,7 +102,8 @@ def activate(work: Work) -> Answer:
     if work.deployment.is_rollback or work.deployment.is_convergence:
         if (there := _already_back(work)) is not None:
             return there
-        _send_again(work, to)
+        if not _goes_on(work):
+            _send_again(work, to)
     # A host that was seen to run nothing does so, whatever our record says.
     was = work.target.observed if work.target.observed_at else work.target.from_content
     expected = was or None
@@ -122,6 +123,14 @@ def _already_back(work: Work) -> Answer | None:
     if seen.content == work.target.to_content and health is not None and health.healthy:
         return passed(f"{work.target.name} was never changed", observed=(seen,), rule="look")
     return None
+
+
+def _goes_on(work: Work) -> bool:
+    """A restart that an earlier look left running: sending again under a later fence would end it."""
+    try:
+        return work.outside.hosts.status(work.address, work.site, work.key).state == "running"
+    except (ActFailed, ActRefused):
+        return False
 
 
 def _send_again(work: Work, content: str) -> None:

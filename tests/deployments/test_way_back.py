@@ -149,3 +149,27 @@ def test_a_host_retired_since_is_left_out_of_a_rollback(fleet):
     assert (rollback.status, rollback.reason) == ("deployed", "every step passed")
     running = fleet.running(here)
     assert (running["staging-1"], running["staging-2"]) == ("1.0.0", "1.0.0")
+
+
+def test_a_restart_that_takes_long_is_waited_for_in_a_rollback_not_begun_anew(fleet):
+    fleet.environment("staging", hosts=1, strategy="all-at-once")
+    fleet.deployed("1.0.0")
+    bad = fleet.deployed("1.1.0")
+    machine = fleet.hosts.at("staging-1")
+    site, machine.restart_hangs = machine.site(fleet.root), True
+    fleet.sick.add(("staging-1", "1.0.0"))
+    rollback, _ = lifecycle.roll_back(bad.pk, actor=ALICE, reason="wrong prices")
+    fleet.play_until(lambda: bool(site.running))
+    [key] = site.running
+    before = list(site.ledger)
+    looked = len(machine.calls)
+    step = Step.objects.get(deployment=rollback, kind="activate")
+    fleet.play_until(lambda: fleet.hurry() and Step.objects.get(pk=step.pk).attempts > step.attempts + 2)
+    assert list(site.running) == [key], f"{machine.calls[looked:]}"
+    assert site.ledger == before, "the running restart was ended and begun anew"
+    machine.restart_hangs = False
+    machine.finish(fleet.root, key)
+    fleet.sick.clear()
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed"
