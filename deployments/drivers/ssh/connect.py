@@ -16,11 +16,14 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from deployments.drivers.errors import AuthRefused, HostError, KeyRefused, Unreachable
 from deployments.drivers.hosts import HostAddress
+from deployments.drivers.ssh import pulse
 from deployments.drivers.ssh.keys import KeyResolver
 from deployments.drivers.ssh.pins import PinnedKey, unpinned
 
 SECONDS_TO_CONNECT = 10
 ATTEMPTS = 3
+SECONDS_OF_A_CROWD = 3.0
+"""A full sshd hangs up at once; one that takes longer to say nothing is frozen, and not asked again."""
 WEAK = {
     "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
     "macs": ["hmac-sha1", "hmac-md5", "hmac-sha1-96", "hmac-md5-96"],
@@ -42,11 +45,13 @@ def open_connection(host: HostAddress, keys: KeyResolver, bastion: Connection | 
         raise unpinned(host)
     key = keys(host.key_ref)
     for attempt in range(ATTEMPTS):
+        began = time.monotonic()
         try:
             with _bastion_starts if bastion else _starts:
                 return _open_once(host, key, bastion)
         except Unreachable as error:
-            if error.code != "no_banner" or attempt + 1 == ATTEMPTS:
+            crowded = error.code == "no_banner" and time.monotonic() - began < SECONDS_OF_A_CROWD
+            if not crowded or attempt + 1 == ATTEMPTS:
                 raise
             time.sleep(random.uniform(0.2, 0.8) * (attempt + 1))  # noqa: S311 - spreads, keeps no secret
     raise AssertionError("unreachable")
@@ -90,7 +95,7 @@ def _open_once(host: HostAddress, key: paramiko.PKey | None, bastion: Connection
             sock = _channel(host, bastion) if bastion else _socket(host, SECONDS_TO_CONNECT)
             connection.connect_kwargs["sock"] = sock
             connection.open()
-            connection.transport.set_keepalive(15)
+            pulse.watch(connection.transport)
     except HostError:
         connection.client.close()
         raise
