@@ -24,7 +24,7 @@ def state(*rows: dict, recorded: str = OLD, owed: str = "", highest: int = 100, 
     return judge(recorded, owed, looks(*rows, minutes=minutes), highest)
 
 
-TABLE = {
+TABLE: dict[str, tuple[tuple[dict, ...], Standing]] = {
     "nobody looked": ((), Standing.UNSEEN),
     "one look that agrees": ((GOOD,), Standing.AS_RECORDED),
     "one look that differs is not believed": ((DRIFT,), Standing.UNSEEN),
