@@ -20,6 +20,7 @@ from releases import registry
 from releases.models import Application, Version
 from releases.store.directory import DirectoryStore
 from tests.conftest import wait_until
+from tests.system import cases
 
 ALICE = Actor("alice")
 
@@ -146,3 +147,10 @@ def fleet(transactional_db: None, tmp_path: Path) -> Iterator[Fleet]:
         hosts.close()
         for machine in made:
             machine.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What the faults on systemd hosts came to."""
+    if outcomes := config.stash.get(cases.TABLE, None):
+        terminalreporter.section("faults on systemd hosts")
+        terminalreporter.write("\n".join(cases.table(outcomes)) + "\n")

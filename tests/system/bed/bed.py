@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,8 @@ class Bed:
         self.hosts: list[BedHost] = []
 
     def __enter__(self) -> Bed:
+        # A run that is told to end (a time limit sends SIGTERM) takes its hosts down as after Ctrl-C.
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self._make()
         except BaseException:
@@ -81,6 +84,7 @@ class Bed:
         """Take everything down."""
         _side_by_side(BedHost.down, self.hosts)
         self.network.down()
+        signal.signal(signal.SIGTERM, self._before)
         if not any(os.path.ismount(folder) for host in self.hosts for folder in (host.root, host.disk)):
             shutil.rmtree(self.folder, ignore_errors=True)
 
