@@ -25,9 +25,9 @@ def test_a_frozen_host_is_noticed_while_its_kernel_still_takes_our_packets(serve
     connection = open_connection(server.address(), local_keys, None)
     transport = connection.transport
     pulse.watch(transport, every=0.05, within=1)
-    before = transport.packetizer._Packetizer__sequence_number_in  # type: ignore[attr-defined]
+    before = transport.packetizer._Packetizer__sequence_number_in
     wait_until(
-        lambda: transport.packetizer._Packetizer__sequence_number_in > before + 3,  # type: ignore[attr-defined]
+        lambda: transport.packetizer._Packetizer__sequence_number_in > before + 3,
         seconds=10,
         what="the server answers each question",
     )
