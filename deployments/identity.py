@@ -30,8 +30,8 @@ TABLE = Identity._meta.db_table
 # under a running worker is compared here: aureus_identity() would cost as much as the rest of the hop.
 NOW = f"""
     SELECT clock_timestamp(), installation.unproven,
-           EXISTS (SELECT FROM {TABLE} AS kept, {TABLE} AS mark
-                   WHERE kept.seal <> '' AND mark.seal = '' AND kept.seal <> mark.xmin::text)
+           NOT EXISTS (SELECT FROM {TABLE} AS kept, {TABLE} AS mark
+                       WHERE kept.seal <> '' AND mark.seal = '' AND kept.seal = mark.xmin::text)
     FROM {Installation._meta.db_table} AS installation WHERE installation.id = %s
 """
 SAME = f"{TABLE}.seal = present.seal AND {TABLE}.known = present.known AND present.seal <> ''"
@@ -69,14 +69,11 @@ def _changed() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     kept = Identity.objects.select_for_update().exclude(seal="").order_by("pk").first()
-    if not Identity.objects.filter(seal="").exists():
-        Identity.objects.create()
     with connection.cursor() as cursor:
         cursor.execute(PRESENT)
         known, seal = cursor.fetchone()
-    if kept is None:
-        Identity.objects.create(known=known, seal=seal)  # nothing was written here before
-        return False
+    if kept is None or not seal:
+        return False  # a restore is under way and has not brought these rows yet: every wake-up doubts until then
     if (kept.known, kept.seal) == (known, seal):
         return False  # another process was first
     now = clock.now()

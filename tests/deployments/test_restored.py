@@ -63,6 +63,7 @@ class Dumps:
 def dumps(fleet: Fleet, postgres: Postgres, tmp_path: Path) -> Iterator[Dumps]:
     made = Dumps(postgres, tmp_path)
     yield made
+    identity.notice()  # so that the next test's record is believed
     if connections["default"].settings_dict["NAME"] != made.name:
         made.use(made.name)
         made.run("dropdb", "--if-exists", f"{made.name}_new")
@@ -211,6 +212,16 @@ def test_an_acceptance_of_nothing_seen_is_not_made_by_a_second_restore(fleet, he
     Identity.objects.exclude(seal="").update(known="yet another")
     assert identity.notice()
     assert Installation.objects.get().unproven_fence == known, "the fence known at the first doubt counts"
+
+
+def test_while_a_restore_has_not_brought_the_identity_yet_nothing_is_believed_or_written(fleet, here, dumps):
+    kept = list(Identity.objects.values())
+    Identity.objects.all().delete()
+    assert not identity.notice()
+    assert not Identity.objects.exists(), "a row of ours would be in the way of the dump's"
+    assert identity.now_and_doubt(here.pk)[1]
+    Identity.objects.bulk_create(Identity(**row) for row in kept)
+    assert identity.notice()
 
 
 def test_a_wake_up_before_the_first_sweep_does_nothing(fleet, here, dumps):
