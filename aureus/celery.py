@@ -13,7 +13,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aureus.settings")
 
-from aureus import servers
+from aureus import broker, servers
 
 QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
 TICK = 1.0
@@ -24,7 +24,7 @@ CANARY_EVERY = 5.0
 # Workers run as whoever started Aureus, who must be able to read the SSH keys; as root Celery warns at each start.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
 
-app = Celery("aureus", set_as_current=True)
+app = Celery("aureus", amqp=broker.Amqp, set_as_current=True)
 app.conf.update(
     broker_url=servers.broker(settings.AUREUS),
     broker_transport_options={
