@@ -3,7 +3,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo up test system simulate check bench install install-dev
+.PHONY: help demo up test system faults simulate check bench install install-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -15,10 +15,18 @@ up: install ## run Aureus here, with PostgreSQL and Valkey of its own
 	@exec $(BIN)/aureus up
 
 test: install-dev ## all tests that need nothing but this machine
-	@$(PYTEST) -m "not system" $(ARGS)
+	@code=0; \
+	: "the simulator takes every core by itself; real process trees have deadlines, and run one after another"; \
+	$(PYTEST) tests/engine $(ARGS) || code=1; \
+	$(PYTEST) -m "not system and not flow" --ignore=tests/engine -n auto --maxprocesses=4 --dist=worksteal $(ARGS) || code=1; \
+	$(PYTEST) -m flow $(ARGS) || code=1; \
+	exit $$code
 
 system: install-dev ## tests against sshd, nginx and HAProxy from the system's packages
 	@$(PYTEST) -m system $(ARGS)
+
+faults: install-dev ## break the real tree at random instants (DEPLOYMENTS=200 SEED=7)
+	@$(BIN)/python -m tests.faults --deployments $(or $(DEPLOYMENTS),200) --seed $(or $(SEED),7) $(ARGS)
 
 simulate: install-dev ## the simulator over the pure core (ARGS="--worlds 100000 --seed 7")
 	@$(BIN)/python -m tests.engine.simulate $(ARGS)

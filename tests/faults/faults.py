@@ -32,11 +32,15 @@ class Missed(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """strikes: does it, and returns when it is over. alone: never beside another that takes a server away."""
+    """strikes: does it, and returns when it is over. alone: never beside another that takes a server away.
+
+    rare: in every fourth round, since nothing else can happen while it lasts.
+    """
 
     name: str
     strikes: Callable[[Scene, random.Random], None]
     alone: bool = False
+    rare: bool = False
 
 
 def _kill(pids: list[int], rng: random.Random) -> None:
@@ -206,10 +210,10 @@ ALL = (
     Fault("kill -9 of Beat", _named("beat")),
     Fault("kill -9 of the dispatcher", _named("dispatch")),
     Fault("kill -9 of the web", kill_web),
-    Fault("kill -9 of the whole tree", kill_up, alone=True),
+    Fault("kill -9 of the whole tree", kill_up, alone=True, rare=True),
     Fault("a child stopped past its lease", freeze_child),
     Fault("kill -9 of Valkey", kill_valkey, alone=True),
-    Fault("Valkey away for 30 s", valkey_away, alone=True),
+    Fault("Valkey away for 30 s", valkey_away, alone=True, rare=True),
     Fault("Valkey half-open", valkey_half_open),
     Fault("FLUSHALL", flush),
     Fault("every message dropped for 10 s", drop_messages),

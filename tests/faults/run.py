@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -88,10 +89,10 @@ def _stories(scene: Scene, seed: int, deployments: int, environments: int, say: 
 
 
 def _break(scene: Scene, rng: random.Random, run: Run, goes_on: Callable[[], bool], say: Callable[[str], None]) -> None:
-    """Every fault once in a shuffled order, then again, until the load has ended and each struck at least once."""
+    """Every fault once in a shuffled order, then again, until the load has ended."""
     bag: list[faults.Fault] = []
     flying: list[threading.Thread] = []
-    alone = threading.Lock()
+    alone, rounds = threading.Lock(), itertools.count()
 
     def strike(fault: faults.Fault, chance: random.Random) -> None:
         try:
@@ -107,7 +108,8 @@ def _break(scene: Scene, rng: random.Random, run: Run, goes_on: Callable[[], boo
 
     while goes_on():
         if not bag:
-            bag = list(faults.ALL)
+            common = next(rounds) % 4 != 0
+            bag = [fault for fault in faults.ALL if not (common and fault.rare)]
             rng.shuffle(bag)
         fault, chance = bag.pop(), random.Random(rng.random())
         if not (fault.alone and alone.locked()):
