@@ -141,6 +141,8 @@ def _begin(deployment: Deployment, now: datetime) -> None:
         return  # edited this very moment: decided again, by what holds now
     windows.supersede(deployment.installation, by=deployment)
     _refresh_way_back(deployment)
+    if deployment.status == Status.AWAITING_APPROVAL:
+        move(deployment, Status.PENDING, actor=AUREUS, reason="no approval is asked for any more")
     move(deployment, Status.IN_PROGRESS, actor=AUREUS, reason="started", started_at=now)
 
 

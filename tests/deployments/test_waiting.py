@@ -118,3 +118,15 @@ def test_smoke_tests_that_run_again_do_not_end_a_promotion(fleet):
     fleet.run()
     promotion.refresh_from_db()
     assert promotion.status == "deployed", promotion.reason
+
+
+def test_who_waits_for_a_yes_begins_when_the_policy_asks_for_none_any_more(fleet):
+    here = fleet.environment("staging", approvals=1)
+    waiting = asked(fleet, "1.0.0")
+    assert waiting.status == "awaiting_approval"
+    environment = Environment.objects.get(pk=here.environment_id)
+    environment.policy = {**environment.policy, "approvals": 0}
+    edits.edited(environment, changed=["policy"], actor=BOB)
+    only_sweep(fleet)
+    waiting.refresh_from_db()
+    assert waiting.status == "deployed", waiting.reason
