@@ -54,7 +54,8 @@ def shift(work: Work) -> Answer:
     asked = _ask(work, [t for t in there if t.state != TargetState.OWED])
     proven = [target.name for target, health in asked if health.healthy]
     before = _weights(work.installation)
-    moved = desired.towards(before, proven)
+    changed = [name for name, target in work.targets.items() if target.claimed_at is not None]
+    moved = desired.towards(before, proven, changed)
     if moved is None or moved == before:
         why = "no host proves healthy on the old version yet" if moved is None else "traffic is there already"
         return passed(f"nothing to move: {why}", rule="shift")
@@ -111,8 +112,12 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
 
 
 def _without_owed(work: Work, wanted: dict[str, int]) -> dict[str, int]:
-    """An owed host serves nothing until it was converged, unless nobody else would serve."""
-    owed = {name for name, target in work.targets.items() if target.state == TargetState.OWED}
+    """An owed host serves nothing until it was converged, unless nobody else would serve.
+
+    So does one that an earlier deployment owes, as long as this one has no part in it.
+    """
+    targets = work.targets.items()
+    owed = {n for n, t in targets if t.state == TargetState.OWED or (t.endpoint.owed and t.claimed_at is None)}
     clean = {name: 0 if name in owed else weight for name, weight in wanted.items()}
     return clean if any(clean.values()) else wanted
 

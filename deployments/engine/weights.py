@@ -25,8 +25,11 @@ def put_in(weights: Mapping[str, int], proven: Collection[str]) -> dict[str, int
     return {name: FULL if name in proven else weight for name, weight in weights.items()}
 
 
-def towards(weights: Mapping[str, int], proven: Collection[str]) -> dict[str, int] | None:
-    """All traffic to the proven side; None where no host is proven, since any move would be a guess."""
+def towards(weights: Mapping[str, int], proven: Collection[str], changed: Collection[str]) -> dict[str, int] | None:
+    """Traffic to the proven side, away from the changed one; None where no host is proven: any move would be a guess.
+
+    Who was not changed and does not answer just now keeps its weight: nobody would put it back in.
+    """
     if not proven:
         return None
-    return {name: FULL if name in proven else 0 for name in weights}
+    return {name: FULL if name in proven else 0 if name in changed else was for name, was in weights.items()}

@@ -1,7 +1,8 @@
 """A host that was taken out of the balancer comes back, or is said to be out."""
 
+from aureus import lease
 from deployments import lifecycle
-from deployments.models import Step
+from deployments.models import Pool, Step
 from tests.deployments.conftest import ALICE
 from tests.deployments.test_way_back import play_out
 
@@ -71,3 +72,32 @@ def test_traffic_that_moved_to_a_host_that_was_only_taken_out_keeps_nobody_from_
     assert second.rollbacks.get().reason == "every step passed"
     assert set(fleet.running(here).values()) == {"1.0.0"}
     assert fleet.traffic.read() == ALL
+
+
+def test_a_rollback_takes_no_host_out_that_it_will_not_put_back_in(fleet):
+    here = fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: second.steps.filter(kind="activate", status="passed").exists())
+    fleet.sick.add(("staging-3", "1.0.0"))
+    lifecycle.abort(second.pk, actor=ALICE, reason="no")
+    fleet.play_until(lambda: not here.deployments.filter(status="in_progress").exists())
+    fleet.sick.clear()
+    play_out(fleet, second.rollbacks.get())
+    assert fleet.traffic.read() == ALL
+
+
+def test_a_rollback_gives_no_traffic_to_a_host_that_is_owed_since_before(fleet):
+    here = fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    owed = here.endpoints.filter(host__name="staging-3")
+    owed.update(owed="it was not proven", serving=False)
+    fleet.traffic.set_weights({**ALL, "staging-3": 0}, fence=lease.next_fence())
+    Pool.objects.filter(installation=here).update(weights=fleet.traffic.read())
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: second.steps.filter(kind="activate", status="passed").exists())
+    lifecycle.abort(second.pk, actor=ALICE, reason="no")
+    fleet.run()
+    assert second.rollbacks.get().status == "deployed"
+    assert fleet.traffic.read() == {**ALL, "staging-3": 0}
+    assert owed.get().owed

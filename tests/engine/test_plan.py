@@ -122,8 +122,9 @@ def test_the_last_serving_host_is_never_taken_out():
 
 
 def test_traffic_moves_to_the_proven_side_only_where_there_is_one():
-    assert weights.towards({"h1": 100, "h2": 0}, ["h2"]) == {"h1": 0, "h2": 100}
-    assert weights.towards({"h1": 100}, []) is None
+    assert weights.towards({"h1": 100, "h2": 0}, ["h2"], ["h1"]) == {"h1": 0, "h2": 100}
+    assert weights.towards({"h1": 100, "h2": 0, "h3": 100}, ["h2"], ["h1"]) == {"h1": 0, "h2": 100, "h3": 100}
+    assert weights.towards({"h1": 100}, [], ["h1"]) is None
 
 
 def test_the_plan_hash_changes_with_every_part_of_the_intent():
