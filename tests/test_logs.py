@@ -14,8 +14,10 @@ SECRET = "canary-of-the-signing-secret"
 @pytest.fixture(autouse=True)
 def _restored_logging() -> object:
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    before = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    # Not the defaults: those print to standard output, where other tests read a command's answer.
+    structlog.configure(**before)
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
 
