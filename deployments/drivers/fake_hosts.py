@@ -38,6 +38,10 @@ class FakeSite:
         of_slot = [line for line in self.ledger if line[2] == f"activate@{slot}"]
         return of_slot[-1][3] if of_slot and of_slot[-1][4] == "done" else None
 
+    def last_key(self, slot: str) -> str | None:
+        """The act that last spoke of activating this slot."""
+        return next((line[0] for line in reversed(self.ledger) if line[2] == f"activate@{slot}"), None)
+
 
 @dataclass
 class FakeHost:
@@ -138,6 +142,7 @@ class FakeHosts:
         fence: int,
         key: str,
         deadline: float,
+        again: bool = False,
     ) -> Answer:
         _demand_content(content)
         with self._change(host, site.root, "activate", fence, key) as (machine, here):
@@ -145,7 +150,8 @@ class FakeHosts:
             if key in here.running:
                 here.running[key] = (fence, *here.running[key][1:])
                 return Answer("running", f"the restart of {content} goes on")
-            if here.slots.get(site.slot) == content and here.started(site.slot) == content:
+            mine = not again or here.last_key(site.slot) == key
+            if mine and here.slots.get(site.slot) == content and here.started(site.slot) == content:
                 return _kept(here, key, Answer("already", f"{content} is what slot {site.slot} runs"))
             self._switch(host, here, site.slot, content, expected, (key, fence))
             return _restart(machine, here, site.slot, content, (key, fence))

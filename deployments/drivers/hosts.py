@@ -152,7 +152,11 @@ class Hosts(Protocol):
         fence: int,
         key: str,
         deadline: float,
-    ) -> Answer: ...
+        again: bool = False,
+    ) -> Answer:
+        """Switch the slot and restart. What the slot runs already is left alone; with `again` only what this act
+        has started itself is, since what another one started there has not become healthy."""
+        ...
 
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str

@@ -99,7 +99,8 @@ def activate(work: Work) -> Answer:
     to = work.target.to_content
     if not to:
         return failed(f"there is nothing that {work.target.name} could go back to", permanent=True, rule="no way back")
-    if work.deployment.is_rollback or work.deployment.is_convergence:
+    mends = work.deployment.is_rollback or work.deployment.is_convergence
+    if mends:
         if (there := _already_back(work)) is not None:
             return there
         if not _goes_on(work):
@@ -108,8 +109,9 @@ def activate(work: Work) -> Answer:
     was = work.target.observed if work.target.observed_at else work.target.from_content
     expected = was or None
     answer = work.outside.hosts.activate(
-        work.address, work.site, to, expected=expected, fence=work.fence, key=work.key, deadline=work.step.within
-    )
+        work.address, work.site, to, expected=expected, fence=work.fence, key=work.key, deadline=work.step.within,
+        again=mends,
+    )  # fmt: skip
     if answer.state == "running":
         return pending(f"{work.target.name} is restarting", clock.now() + timedelta(seconds=1), rule="activate")
     work.outside.hosts.set_live(work.address, work.site, fence=work.fence, key=f"{work.key}:live")

@@ -68,7 +68,7 @@ is_word() {
 
 parse() {
   fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0
-  unit='' restart='' port='' log='' lines=50 keep=' ' path=''
+  unit='' restart='' port='' log='' lines=50 keep=' ' path='' again=no
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || refuse usage "$1 needs a value"
     case $1 in
@@ -76,6 +76,7 @@ parse() {
       --deadline) deadline=$2 ;; --wait) wait=$2 ;; --sha256) sha256=$2 ;; --size) size=$2 ;; --unpacked) unpacked=$2 ;;
       --files) files=$2 ;; --workflow) workflow=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
       --log) log=$2 ;; --lines) lines=$2 ;; --keep) keep="$keep$2 " ;; --path) path=$2 ;;
+      --again) again=$2 ;;
       *) refuse usage "unknown option $1" ;;
     esac
     shift 2
@@ -292,6 +293,8 @@ started_content() { # the content that the last finished activation of the slot 
   last=$(grep " activate@$slot " "$state/ledger" | tail -n 1)
   # shellcheck disable=SC2086 # six words
   set -- $last
+  # With --again only this very act counts: what another one started has not become healthy.
+  [ "$again" = no ] || [ "${1:-}" = "$key" ] || return 0
   [ "${5:-}" != 'done' ] || printf '%s' "$4"
 }
 

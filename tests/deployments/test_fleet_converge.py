@@ -82,6 +82,19 @@ def test_an_owed_host_serves_again_and_is_owed_no_more(fleet, here):
     assert fleet.traffic.read()["staging-3"] == 100
 
 
+def test_an_owed_host_that_runs_the_right_version_and_is_not_healthy_is_restarted(fleet, here):
+    owe("staging-3")
+    fleet.sick.add(("staging-3", "1.1.0"))
+    site = fleet.hosts.at("staging-3").site(ROOT)
+    before = site.restarts
+    begun(fleet, host="staging-3")
+    fleet.play_until(lambda: site.restarts > before)
+    fleet.sick.clear()
+    fleet.run()
+    assert site.restarts == before + 1
+    assert Endpoint.objects.get(host__name="staging-3").owed == ""
+
+
 def test_a_host_that_was_added_later_gets_the_current_version(fleet, here):
     fleet._host(here.environment, "staging-4", 4)
     Endpoint.objects.create(installation=here, host=Host.objects.get(name="staging-4"), port=8000)

@@ -132,6 +132,21 @@ def test_the_same_activation_again_restarts_nothing(bed: Bed) -> None:
     assert [line[4] for line in bed.ledger() if line[2] == "activate@main"] == ["started", "done"]
 
 
+def test_what_runs_and_has_not_become_healthy_is_started_again_once_by_each_act(bed: Bed) -> None:
+    prepare(bed, ONE)
+    activate(bed, ONE, None, fence=2, key="a")
+
+    def again(fence: int, key: str) -> str:
+        act = bed.hosts.activate(
+            bed.host, bed.site, ONE, expected=ONE, fence=fence, key=key, deadline=FAR, again=True
+        )  # fmt: skip
+        return act.state
+
+    assert again(3, "b") == "done"
+    assert again(4, "b") == "already"
+    assert bed.restarts() == 2
+
+
 def test_activation_refuses_a_slot_that_is_not_where_the_plan_saw_it(bed: Bed) -> None:
     for each in (ONE, TWO, THREE):
         prepare(bed, each)

@@ -78,12 +78,14 @@ class SSHHosts:
         fence: int,
         key: str,
         deadline: float,
+        again: bool = False,
     ) -> Answer:
         options = _options(
             fence=fence,
             key=_key(key),
             content=_content(content),
             expected=expected or "",
+            again="yes" if again else "no",
             deadline=_whole(deadline),
             wait=min(self._seconds_to_wait, _whole(deadline)),
             **_site(site),
