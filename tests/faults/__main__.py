@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.run import play
+from tests.faults.run import EVERY, play
 
 
 def main() -> int:
@@ -17,6 +17,8 @@ def main() -> int:
     parser.add_argument("--deployments", type=int, default=200, help="how many are asked for (200)")
     parser.add_argument("--seed", type=int, default=7, help="chooses faults, their instants and the bad versions (7)")
     parser.add_argument("--environments", type=int, default=6, help="deployments run side by side in so many (6)")
+    parser.add_argument("--every", type=float, default=EVERY, help=f"seconds between two faults ({EVERY:g})")
+    parser.add_argument("--seconds", type=float, default=86_400, help="ask for no further deployment after so many")
     parser.add_argument("--keep", action="store_true", help="keep logs and databases, and say where")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="aureus-faults-"))
@@ -29,7 +31,10 @@ def main() -> int:
         print(f"{time.monotonic() - begun:7.1f} s  {what}", file=sys.stderr, flush=True)
 
     try:
-        run = play(folder, given.seed, given.deployments, environments=given.environments, say=say)
+        run = play(
+            folder, given.seed, given.deployments, environments=given.environments, every=given.every,
+            seconds=given.seconds, say=say,
+        )  # fmt: skip
     finally:
         if given.keep:
             say(f"kept in {folder}")

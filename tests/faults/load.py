@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -65,6 +66,8 @@ class Story:
     good: str = ""
     """The version that hosts should run."""
     failed: str = ""
+    ends: float = math.inf
+    """When, by the monotonic clock, no further deployment is asked for."""
 
     def start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, name=self.environment, daemon=True)
@@ -74,6 +77,8 @@ class Story:
     def _run(self) -> None:
         try:
             for number in range(1, self.count + 1):
+                if time.monotonic() > self.ends:
+                    return
                 self._one(f"{number}.0.0")
         except Exception as error:
             self.failed = f"{type(error).__name__}: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 import time
@@ -16,8 +15,8 @@ from tests.faults import checks, faults
 from tests.faults.load import Story
 from tests.faults.scene import Scene
 
-EVERY = 2.5
-"""Seconds between two faults."""
+EVERY = 5.0
+"""Seconds between two faults. On two cores half of it leaves no time for the deployments between the starts."""
 QUIET = 60.0
 """Seconds without a fault after which everything must have ended."""
 WINDOWS = (4.0, 4.0, 8.0)
@@ -33,7 +32,6 @@ class Run:
     contradictions: dict[str, list[str]] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-    rehearsed: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -51,18 +49,32 @@ class Run:
         return "\n".join(lines)
 
 
-def play(folder: Path, seed: int, deployments: int, *, environments: int = 6, say: Callable[[str], None]) -> Run:
-    """Play one run in a new folder. Real processes do not repeat exactly: the seed repeats what is chosen."""
+def play(
+    folder: Path,
+    seed: int,
+    deployments: int,
+    *,
+    environments: int = 6,
+    every: float = EVERY,
+    seconds: float = 86_400.0,
+    say: Callable[[str], None],
+) -> Run:
+    """Play one run in a new folder. Real processes do not repeat exactly: the seed repeats what is chosen.
+
+    every: seconds between two faults. seconds: after so many no further deployment is asked for.
+    """
     run, scene = Run(seed), Scene(folder)
     begun = time.monotonic()
     try:
         scene.begin()
         stories = _stories(scene, seed, deployments, environments, say)
+        for story in stories:
+            story.ends = begun + seconds
         threads = [story.start() for story in stories]
-        _break(scene, random.Random(seed), run, lambda: any(t.is_alive() for t in threads), say)
+        _break(scene, random.Random(seed), run, lambda: any(t.is_alive() for t in threads), every, say)
         for thread in threads:
             thread.join()
-        scene.revive()
+        scene.start_beside()
         _come_to_rest(scene)
         run.contradictions = checks.all_of_them(scene, stories)
         run.deployments = sum(len(story.asked) for story in stories)
@@ -88,11 +100,18 @@ def _stories(scene: Scene, seed: int, deployments: int, environments: int, say: 
     return stories
 
 
-def _break(scene: Scene, rng: random.Random, run: Run, goes_on: Callable[[], bool], say: Callable[[str], None]) -> None:
-    """Every fault once in a shuffled order, then again, until the load has ended."""
+def _break(
+    scene: Scene,
+    rng: random.Random,
+    run: Run,
+    goes_on: Callable[[], bool],
+    every: float,
+    say: Callable[[str], None],
+) -> None:
+    """Every fault once in a shuffled order, then again, until the load has ended and each has struck."""
     bag: list[faults.Fault] = []
     flying: list[threading.Thread] = []
-    alone, rounds = threading.Lock(), itertools.count()
+    alone, next_round = threading.Lock(), 0
 
     def strike(fault: faults.Fault, chance: random.Random) -> None:
         try:
@@ -106,18 +125,18 @@ def _break(scene: Scene, rng: random.Random, run: Run, goes_on: Callable[[], boo
         run.injected[fault.name] += 1
         say(f"{fault.name} ({run.injected[fault.name]})")
 
-    while goes_on():
+    while goes_on() or (next_round < 2 and not all(run.injected[fault.name] for fault in faults.ALL)):
         if not bag:
-            common = next(rounds) % 4 != 0
+            common, next_round = next_round % 4 != 0, next_round + 1
             bag = [fault for fault in faults.ALL if not (common and fault.rare)]
             rng.shuffle(bag)
+            scene.start_beside()
         fault, chance = bag.pop(), random.Random(rng.random())
         if not (fault.alone and alone.locked()):
             thread = threading.Thread(target=strike, args=(fault, chance), daemon=True)
             thread.start()
             flying.append(thread)
-        scene.revive()
-        time.sleep(EVERY)
+        time.sleep(every)
     for thread in flying:
         thread.join(120)
 

@@ -95,10 +95,11 @@ class Scene(Rig):
 
     def start_beside(self) -> None:
         """A second Beat and a second dispatcher, as a careless operator has them."""
-        celery = ("--quiet", "--app=aureus.celery")
         schedule = f"--schedule={self.folder / 'second-beat'}"
-        self._beside("second beat", children.python("celery", *celery, "beat", schedule, "--pidfile="))
-        self._beside("second dispatcher", children.python("aureus.cli", "dispatch"))
+        beat = children.python("celery", "--quiet", "--app=aureus.celery", "beat", schedule, "--pidfile=")
+        for name, words in (("second beat", beat), ("second dispatcher", children.python("aureus.cli", "dispatch"))):
+            if name not in self.beside or self.beside[name].poll() is not None:
+                self._beside(name, words)
 
     def start_skewed(self, seconds: float) -> subprocess.Popen[bytes]:
         """One more worker of steps, whose clock is off."""
@@ -111,13 +112,6 @@ class Scene(Rig):
         given = self.aureus.given | given
         self.beside[name] = self._starter.submit(children.start, words, log, **given).result()
         return self.beside[name]
-
-    def revive(self) -> None:
-        """Start again what `aureus up` does not look after, as a supervisor would."""
-        for name in ("second beat", "second dispatcher"):
-            if self.beside[name].poll() is not None:
-                self.start_beside()
-                return
 
     def process(self, name: str) -> int | None:
         """The pid of a child of `aureus up`, by the log it writes to."""
