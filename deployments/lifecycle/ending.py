@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from aureus import clock
 from aureus.journal.actor import AUREUS, Actor
@@ -100,7 +100,8 @@ def _record_fleet(deployment: Deployment) -> None:
 
 def _record_undone(rollback: Deployment, origin: Deployment) -> None:
     """What the undone attempts say of their hosts: back where they belong, or owed."""
-    attempts = rollback.installation.deployments.filter(reverts=None, created_at__gte=origin.created_at)
+    forward = Q(reverts=None, created_at__gte=origin.created_at)
+    attempts = rollback.installation.deployments.filter(forward | Q(pk=origin.pk))
     for state, words in ((TargetState.ON_TO, TargetState.ON_BACK), (TargetState.OWED, TargetState.OWED)):
         hosts = rollback.targets.filter(state=state, claimed_at__isnull=False).values("endpoint_id")
         undone = Target.objects.filter(deployment__in=attempts, endpoint__in=hosts, claimed_at__isnull=False)

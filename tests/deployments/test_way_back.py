@@ -173,3 +173,18 @@ def test_a_restart_that_takes_long_is_waited_for_in_a_rollback_not_begun_anew(fl
     fleet.run()
     rollback.refresh_from_db()
     assert rollback.status == "deployed"
+
+
+def test_a_rollback_that_was_undone_itself_says_of_its_hosts_that_they_went_back(fleet):
+    fleet.environment("staging")
+    fleet.deployed("0.9.0")
+    fleet.deployed("1.0.0")
+    bad = fleet.deployed("1.1.0")
+    rollback, _ = lifecycle.roll_back(bad.pk, actor=ALICE, reason="bad")
+    fleet.run()
+    assert set(rollback.targets.values_list("state", flat=True)) == {"on_to"}
+    lifecycle.roll_back(rollback.pk, actor=ALICE, reason="that one was bad as well")
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "rolled_back"
+    assert set(rollback.targets.values_list("state", flat=True)) == {"on_back"}
