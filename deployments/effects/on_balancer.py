@@ -38,9 +38,10 @@ def put_in(work: Work) -> Answer:
     answers = _ask(work, living)
     proven = [target.name for target, health in answers if health.healthy]
     sick = [f"{target.name}: {health.why}" for target, health in answers if not health.healthy]
+    names = [target.name for target in living]
     moved = passed("nobody of this batch is to be put back in", rule="put in")
     if proven:
-        moved = _move(work, lambda before: desired.put_in(before, proven), proven, f"{_list(proven)} put back in")
+        moved = _move(work, lambda before: desired.put_in(before, proven, names), names, f"{_list(proven)} put back in")
     if sick and moved.result is Result.PASSED:
         # Who is sick keeps nobody else of the batch out.
         return failed(f"not healthy any more: {'; '.join(sick)}", rule="health", observed=moved.observed)
@@ -56,7 +57,8 @@ def shift(work: Work) -> Answer:
     before = _weights(work.installation)
     changed = [name for name, target in work.targets.items() if target.claimed_at is not None]
     moved = desired.towards(before, proven, changed)
-    if moved is None or moved == before:
+    # What is desired may never have become live.
+    if moved is None or (moved == before and all(traffic.verify(moved) for traffic in _nodes(work))):
         why = "no host proves healthy on the old version yet" if moved is None else "traffic is there already"
         return passed(f"nothing to move: {why}", rule="shift")
     return _move(work, lambda _: moved, list(moved), f"all traffic to {_list(proven)}")

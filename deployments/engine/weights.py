@@ -20,9 +20,12 @@ def taken_out(weights: Mapping[str, int], out: Collection[str]) -> dict[str, int
     return changed
 
 
-def put_in(weights: Mapping[str, int], proven: Collection[str]) -> dict[str, int]:
-    """The weights with the endpoints that were proven healthy just now at their full share."""
-    return {name: FULL if name in proven else weight for name, weight in weights.items()}
+def put_in(weights: Mapping[str, int], proven: Collection[str], group: Collection[str]) -> dict[str, int]:
+    """The weights with those of a group that were proven healthy just now at their full share, and its others at 0.
+
+    What is desired may never have become live: who is sick by now must not come in with the others.
+    """
+    return {name: FULL if name in proven else 0 if name in group else was for name, was in weights.items()}
 
 
 def towards(weights: Mapping[str, int], proven: Collection[str], changed: Collection[str]) -> dict[str, int] | None:

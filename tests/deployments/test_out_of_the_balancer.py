@@ -101,3 +101,33 @@ def test_a_rollback_gives_no_traffic_to_a_host_that_is_owed_since_before(fleet):
     assert second.rollbacks.get().status == "deployed"
     assert fleet.traffic.read() == {**ALL, "staging-3": 0}
     assert owed.get().owed
+
+
+def test_traffic_that_did_not_move_because_the_balancer_was_away_moves_when_it_is_back(fleet):
+    fleet.environment("staging", balanced=True)
+    fleet.deployed("1.0.0")
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: second.steps.filter(kind="take_out", status="passed").count() == 2)
+    fleet.traffic.down = True
+    lifecycle.abort(second.pk, actor=ALICE, reason="no")
+    shift = Step.objects.filter(deployment__reverts=second, kind="shift")
+    fleet.play_until(lambda: shift.filter(failures__gt=0).exists())
+    fleet.traffic.down = False
+    fleet.play_until(lambda: shift.filter(status="passed").exists())
+    assert fleet.traffic.read()["staging-1"] == 0
+    fleet.run()
+    assert fleet.traffic.read() == ALL
+
+
+def test_who_fell_sick_before_its_traffic_came_is_not_put_in_with_the_others(fleet):
+    fleet.environment("staging", balanced=True, batch="2")
+    fleet.deployed("1.0.0")
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    verified = second.steps.filter(kind="verify", target__in=["staging-1", "staging-2"], status="passed")
+    fleet.play_until(lambda: verified.count() == 2)
+    fleet.traffic.down = True
+    fleet.play_until(lambda: second.steps.filter(kind="put_in", failures=1).exists())
+    fleet.sick.add(("staging-1", "1.1.0"))
+    fleet.traffic.down = False
+    fleet.play_until(lambda: second.steps.filter(kind="put_in", failures=2).exists())
+    assert fleet.traffic.read() == {"staging-1": 0, "staging-2": 100, "staging-3": 100}

@@ -121,6 +121,10 @@ def test_the_last_serving_host_is_never_taken_out():
     assert weights.taken_out({"h1": 0}, ["h1"]) == {"h1": 0}
 
 
+def test_of_a_group_only_the_proven_are_put_in():
+    assert weights.put_in({"h1": 100, "h2": 0, "h3": 100}, ["h2"], ["h1", "h2"]) == {"h1": 0, "h2": 100, "h3": 100}
+
+
 def test_traffic_moves_to_the_proven_side_only_where_there_is_one():
     assert weights.towards({"h1": 100, "h2": 0}, ["h2"], ["h1"]) == {"h1": 0, "h2": 100}
     assert weights.towards({"h1": 100, "h2": 0, "h3": 100}, ["h2"], ["h1"]) == {"h1": 0, "h2": 100, "h3": 100}
