@@ -57,6 +57,8 @@ def _once(work: Work, command: str) -> Answer:
     folder = f"{site_of(endpoint).root}/releases/{work.targets[name].to_content}"
     words = ["sh", "-c", 'cd "$1" && exec sh -c "$2"', "sh", folder, command]
     address = address_of(endpoint.host)
+    # A worker that slept past its lease is refused here, and what a lower act still does there is ended.
+    work.outside.hosts.stop(address, site_of(endpoint), fence=work.fence, key=f"{work.key}:first")
     code, out, error = work.outside.hosts.run(address, words, timeout=max(1.0, work.step.within - 5))
     said = (error or out).decode(errors="replace").strip()[-1000:]
     if code != 0:

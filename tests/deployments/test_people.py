@@ -183,3 +183,17 @@ def test_after_an_abort_nothing_of_it_runs_on_any_host(fleet, first):
     assert ended(deployment) == ("failed", "aborted")
     assert site.running == {}
     assert any(line[4] == "stale_fence" for line in site.ledger), "the act was ended, not let run out"
+
+
+def test_a_migration_under_a_fence_that_its_host_has_outlived_is_not_run(fleet, tmp_path):
+    here = fleet.environment("staging")
+    Installation.objects.filter(pk=here.pk).update(migrate_command=f"touch {tmp_path}/run", root=str(tmp_path))
+    version = fleet.version("1.0.0")
+    (tmp_path / "releases" / version.content).mkdir(parents=True)
+    deployment = lifecycle.deploy(version.pk, "staging", actor=ALICE)
+    migration = deployment.steps.filter(kind="migrate")
+    fleet.play_until(lambda: deployment.steps.filter(kind="prepare", target="staging-1", status="passed").exists())
+    fleet.hosts.at("staging-1").site(str(tmp_path)).fence = 10**9
+    fleet.play_until(lambda: migration.filter(held=True).exists())
+    assert "fence" in migration.get().reason
+    assert not (tmp_path / "run").exists()
