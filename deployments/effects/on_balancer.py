@@ -107,8 +107,13 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
     if any(wanted.values()):
         if not _write_down(work, wanted):
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
-        for traffic in _nodes(work):
-            _make_live(work, traffic, wanted)
+        try:
+            for traffic in _nodes(work):
+                _make_live(work, traffic, wanted)
+        except Exception:
+            # What never became live is not what the next change starts from.
+            _write_down(work, before)
+            raise
     seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
 

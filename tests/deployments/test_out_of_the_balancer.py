@@ -127,6 +127,7 @@ def test_who_fell_sick_before_its_traffic_came_is_not_put_in_with_the_others(fle
     fleet.play_until(lambda: verified.count() == 2)
     fleet.traffic.down = True
     fleet.play_until(lambda: second.steps.filter(kind="put_in", failures=1).exists())
+    assert Pool.objects.get().weights["staging-1"] == 0
     fleet.sick.add(("staging-1", "1.1.0"))
     fleet.traffic.down = False
     fleet.play_until(lambda: second.steps.filter(kind="put_in", failures=2).exists())
