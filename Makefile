@@ -28,8 +28,8 @@ system: install-dev ## tests against sshd, nginx and HAProxy from the system's p
 faults: install-dev ## break the real tree at random instants (DEPLOYMENTS=200 SEED=7)
 	@$(BIN)/python -m tests.faults --deployments $(or $(DEPLOYMENTS),200) --seed $(or $(SEED),7) $(ARGS)
 
-simulate: install-dev ## the simulator over the pure core (ARGS="--worlds 100000 --seed 7")
-	@$(BIN)/python -m tests.engine.simulate $(ARGS)
+simulate: install-dev ## random worlds over the pure core (WORLDS=100000 SEED=7)
+	@$(BIN)/python -m tests.engine.simulate --worlds $(or $(WORLDS),20000) --seed $(or $(SEED),1) $(ARGS)
 
 bench: install-dev ## measure against ssh, tar and an empty Celery task; prints ratios
 	@$(BIN)/python -m benchmarks $(ARGS)

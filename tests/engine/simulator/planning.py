@@ -1,0 +1,97 @@
+"""Plans as rows, as `deployments.lifecycle.rows` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployments.engine import plan as engine
+from deployments.engine.facts import Stage, Step, Target
+from deployments.engine.plan import PlannedStage
+from deployments.engine.status import TargetState
+from tests.engine.simulator.rows import Row
+from tests.engine.simulator.world import World
+
+
+def site(world: World, idle: int = 0) -> engine.Site:
+    """What of the installation a plan depends on."""
+    names = tuple(e.name for e in world.living())
+    return engine.Site(names, world.balanced, world.smoke, world.once, 20.0, 20.0, idle)
+
+
+def write(world: World, row: Row, stages: Sequence[PlannedStage], targets: list[Target]) -> None:
+    """Store a plan, in place of the one there was."""
+    row.plans += 1
+    guarded = "serving guard" in world.defences
+    row.stages = tuple(
+        Stage(n, s.name, s.lane, s.min_serving if guarded else 0, s.max_failures, s.on_failure, s.retries, s.patience)
+        for n, s in enumerate(stages)
+    )
+    row.steps, row.planned = {}, {}
+    for n, stage in enumerate(stages):
+        for i, planned in enumerate(stage.steps):
+            name = f"{row.id}.{row.plans}.{n}.{i}"
+            row.steps[name] = Step(name, n, planned.kind, planned.target, planned.removes)
+            row.planned[name] = planned
+    row.targets = {t.endpoint: t for t in targets}
+    world.memory.guards[row.id] = {n: s.min_serving for n, s in enumerate(stages)}
+
+
+def forward(world: World, row: Row) -> None:
+    """The plan of a forward deployment for the revision that holds now. Raises strategies.Unfit."""
+    living = world.living()
+    stages = engine.plan(site(world, sum(not e.serving for e in living)), row.strategy, world.options)
+    targets = [
+        Target(e.name, row.version, e.recorded, world.back_for(e.recorded, row.version), serving=e.serving)
+        for e in living
+    ]
+    row.revision = world.revision
+    options = {"batch": world.options.batch, "max_failures": world.options.max_failures, "bake": world.options.bake}
+    wanted = engine.intent(
+        version=row.version,
+        hosts=[e.name for e in living],
+        strategy=row.strategy,
+        options=options,
+        tests=world.smoke,
+        revision=world.revision,
+        way_back={t.endpoint: t.back_content for t in targets},
+    )
+    row.plan_hash = engine.plan_hash(wanted)
+    write(world, row, stages, targets)
+
+
+def undoing(world: World, rollback: Row, covered: list[Target], to: dict[str, str | None], activated: set[str]) -> None:
+    """The plan that brings every covered host where it goes back to; hosts outside only count as serving."""
+    names = [t.endpoint for t in sorted(covered, key=lambda t: t.serving)]
+    by_name = {t.endpoint: t for t in covered}
+    untouched = any(e.serving and e.name not in by_name for e in world.living())
+    kept = [n for n in names if world.balanced and n not in activated]
+    stages = engine.plan_rollback(site(world), names, untouched_serve=untouched, kept=kept) if names else ()
+    if "look before change" not in world.defences:
+        stages = stages[1:]
+    targets = []
+    for e in world.living():
+        known = by_name.get(e.name)
+        if known is None:
+            targets.append(Target(e.name, e.recorded or "", e.recorded, serving=e.serving))
+        else:
+            to_content = to[e.name] or ""
+            targets.append(_astray(e.name, to_content, known.from_content, None, known.serving))
+    write(world, rollback, stages, targets)
+
+
+def converging(world: World, row: Row, where: dict[str, str], names: list[str]) -> None:
+    """The plan that brings single hosts where the current deployment belongs."""
+    living = world.living()
+    others = any(e.serving and e.name not in names for e in living)
+    astray = [e.name for e in sorted(living, key=lambda e: e.serving) if e.name in names]
+    stages = engine.plan_rollback(site(world), astray, untouched_serve=others)
+    targets = []
+    for e in living:
+        to, back = where[e.name], world.back_for(None, where[e.name])
+        fresh = Target(e.name, to, e.recorded, back, serving=e.serving)
+        targets.append(_astray(e.name, to, e.recorded, back, e.serving) if e.name in names else fresh)
+    write(world, row, stages, targets)
+
+
+def _astray(name: str, to: str, came: str | None, back: str | None, serving: bool) -> Target:
+    return Target(name, to, came, back, True, serving, TargetState.CHANGED)
