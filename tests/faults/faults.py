@@ -14,11 +14,15 @@ from dataclasses import dataclass
 
 import psycopg2
 import redis
+from celery import Celery
+from kombu import Queue
 
+from tests.conftest import wait_until
 from tests.faults.scene import Scene
 
 QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
 PREFIX = "aureus:"
+ANSWERED = "SELECT name FROM health_canary WHERE name <> 'dispatcher' AND answered_at > %s::timestamptz"
 LEASE = 20.0
 SKEW = 300.0
 AWAY = 30.0
@@ -202,6 +206,33 @@ def break_sessions(scene: Scene, rng: random.Random) -> None:
 
 def kill_up(scene: Scene, rng: random.Random) -> None:
     scene.kill_up()
+
+
+def seconds_to_consume_again(scene: Scene) -> float:
+    """How long after every connection to Valkey fell silent until the worker of each queue has carried out a message.
+
+    Valkey goes on giving messages to the silent connections, so there is one more every half second.
+    """
+    wait_until(lambda: len(scene.rows(ANSWERED, "-infinity")) == len(QUEUES), seconds=60, what="first canaries")
+    app = Celery(broker=f"redis://:{scene.valkey.password}@127.0.0.1:{scene.valkey.port}/0")
+    app.conf.update(
+        broker_transport_options={"global_keyprefix": PREFIX},
+        task_queues=[Queue(name) for name in QUEUES],
+        task_create_missing_queues=False,
+    )
+    [(since,)] = scene.rows("SELECT clock_timestamp() + interval '0.5 s'")
+    begun = time.monotonic()
+    scene.to_valkey.half_open()
+
+    def answered() -> bool:
+        for queue in QUEUES:
+            app.send_task("answer canary", [queue], queue=queue, expires=30)
+        time.sleep(0.5)
+        return len(scene.rows(ANSWERED, since)) == len(QUEUES)
+
+    wait_until(answered, seconds=60, what="every queue is consumed again")
+    app.close()
+    return time.monotonic() - begun
 
 
 ALL = (

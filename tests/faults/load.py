@@ -36,6 +36,10 @@ OPEN_STILL = """
 """
 
 
+class Slow(Exception):
+    """A deployment was open for longer than the patience; while everything breaks that is nobody's fault."""
+
+
 @dataclass
 class Asked:
     """One deployment, how it was made bad ("" for a good one), and how it ended."""
@@ -66,6 +70,7 @@ class Story:
     good: str = ""
     """The version that hosts should run."""
     failed: str = ""
+    slow: int = 0
     ends: float = math.inf
     """When, by the monotonic clock, no further deployment is asked for."""
 
@@ -80,6 +85,8 @@ class Story:
                 if time.monotonic() > self.ends:
                     return
                 self._one(f"{number}.0.0")
+        except Slow:
+            self.slow += 1  # what has not ended when it is quiet is found by the checks
         except Exception as error:
             self.failed = f"{type(error).__name__}: {error}"
 
@@ -138,6 +145,12 @@ class Story:
             if pid:
                 os.kill(pid, signal.SIGKILL)
 
+    def read_again(self) -> None:
+        """How each of them stands now that it is quiet."""
+        for asked in self.asked:
+            for row in self.scene.rows(ENDED, asked.id) if asked.id else ():
+                _read(asked, row)
+
     def _until(self, asked: Asked, holds: Callable[[], bool]) -> None:
         ends = time.monotonic() + PATIENCE
         while True:
@@ -146,13 +159,17 @@ class Story:
             except psycopg2.Error:
                 row = None
             if row:
-                asked.status, asked.outcome, asked.why, rollback, window, verdict = row
-                asked.rollback, asked.verdict = rollback or "", "open" if window else verdict or ""
+                _read(asked, row)
                 if holds():
                     return
             if time.monotonic() > ends:
-                raise AssertionError(f"{asked} has not ended within {PATIENCE:g} s")
+                raise Slow(f"{asked} has not ended within {PATIENCE:g} s")
             time.sleep(0.3)
+
+
+def _read(asked: Asked, row: tuple[Any, ...]) -> None:
+    asked.status, asked.outcome, asked.why, rollback, window, verdict = row
+    asked.rollback, asked.verdict = rollback or "", "open" if window else verdict or ""
 
 
 def _is_over(asked: Asked) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.conftest import wait_until
 from tests.faults import checks, faults
-from tests.faults.load import Story
+from tests.faults.load import PATIENCE, Story
 from tests.faults.scene import Scene
 
 EVERY = 5.0
@@ -32,6 +32,10 @@ class Run:
     contradictions: dict[str, list[str]] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    slow: int = 0
+    """Deployments that were open for longer than the load's patience while everything broke."""
+    consuming_again: float = 0.0
+    """Seconds after every connection to Valkey was half-open until every queue was consumed again."""
 
     @property
     def holds(self) -> bool:
@@ -45,7 +49,9 @@ class Run:
         lines += [f"| {claim} | {len(found)} |" for claim, found in self.contradictions.items()]
         ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
         lines += ["", f"{self.deployments} deployments asked for ({ends}), {sum(self.injected.values())} faults in "
-                  f"{self.seconds:.0f} s, seed {self.seed}."]  # fmt: skip
+                  f"{self.seconds:.0f} s, seed {self.seed}.",
+                  f"{self.slow} of them were open for longer than {PATIENCE:g} s while faults struck.",
+                  f"Valkey half-open: every queue was consumed again after {self.consuming_again:.1f} s."]  # fmt: skip
         return "\n".join(lines)
 
 
@@ -70,13 +76,17 @@ def play(
         stories = _stories(scene, seed, deployments, environments, say)
         for story in stories:
             story.ends = begun + seconds
+        run.consuming_again = faults.seconds_to_consume_again(scene)
         threads = [story.start() for story in stories]
         _break(scene, random.Random(seed), run, lambda: any(t.is_alive() for t in threads), every, say)
         for thread in threads:
             thread.join()
         scene.start_beside()
         _come_to_rest(scene)
+        for story in stories:
+            story.read_again()
         run.contradictions = checks.all_of_them(scene, stories)
+        run.slow = sum(story.slow for story in stories)
         run.deployments = sum(len(story.asked) for story in stories)
         run.ends = Counter(_how(asked) for story in stories for asked in story.asked)
     finally:
@@ -132,10 +142,9 @@ def _break(
             rng.shuffle(bag)
             scene.start_beside()
         fault, chance = bag.pop(), random.Random(rng.random())
-        if not (fault.alone and alone.locked()):
-            thread = threading.Thread(target=strike, args=(fault, chance), daemon=True)
-            thread.start()
-            flying.append(thread)
+        thread = threading.Thread(target=strike, args=(fault, chance), daemon=True)
+        thread.start()
+        flying.append(thread)
         time.sleep(every)
     for thread in flying:
         thread.join(120)
