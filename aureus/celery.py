@@ -32,10 +32,10 @@ app.conf.update(
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         # Without a socket timeout one half-open connection stops the worker for good.
-        "socket_timeout": 5,
+        "socket_timeout": 3,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
-        "health_check_interval": 5,
+        "health_check_interval": 3,
         "retry_on_timeout": True,
         "global_keyprefix": "aureus:",
         "client_name": "aureus-worker",
