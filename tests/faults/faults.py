@@ -28,6 +28,7 @@ SKEW = 300.0
 AWAY = 30.0
 MESSAGES_FOR = 10.0
 CUT_FOR = 8.0
+BUSY_WITHIN = 30.0
 
 
 class Missed(Exception):
@@ -38,13 +39,15 @@ class Missed(Exception):
 class Fault:
     """strikes: does it, and returns when it is over. alone: never beside another that takes a server away.
 
-    rare: in every fourth round, since nothing else can happen while it lasts.
+    rare: in every fourth round, since nothing else can happen while it lasts. early: first of its round, since it
+    needs a step that is being carried, and a short load may be over later.
     """
 
     name: str
     strikes: Callable[[Scene, random.Random], None]
     alone: bool = False
     rare: bool = False
+    early: bool = False
 
 
 def _kill(pids: list[int], rng: random.Random) -> None:
@@ -82,17 +85,22 @@ def kill_web(scene: Scene, rng: random.Random) -> None:
 
 def freeze_child(scene: Scene, rng: random.Random) -> None:
     """Longer than a lease: it wakes up as a zombie whose step somebody else has."""
-    try:
-        pids = scene.at_work()
-    except psycopg2.Error:
-        pids = []
-    if not pids:
-        raise Missed
-    pid = rng.choice(sorted(pids))
+    pid = _busy_child(scene, rng)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
         time.sleep(LEASE + 5)
         os.kill(pid, signal.SIGCONT)
+
+
+def _busy_child(scene: Scene, rng: random.Random) -> int:
+    """One that holds a step's lease; most steps are quick, so that one may have to be waited for."""
+    ends = time.monotonic() + BUSY_WITHIN
+    while time.monotonic() < ends:
+        with contextlib.suppress(psycopg2.Error):
+            if pids := scene.at_work():
+                return rng.choice(sorted(pids))
+        time.sleep(0.05)
+    raise Missed
 
 
 def kill_valkey(scene: Scene, rng: random.Random) -> None:
@@ -242,7 +250,7 @@ ALL = (
     Fault("kill -9 of the dispatcher", _named("dispatch")),
     Fault("kill -9 of the web", kill_web),
     Fault("kill -9 of the whole tree", kill_up, alone=True, rare=True),
-    Fault("a child stopped past its lease", freeze_child),
+    Fault("a child stopped past its lease", freeze_child, early=True),
     Fault("kill -9 of Valkey", kill_valkey, alone=True),
     Fault("Valkey away for 30 s", valkey_away, alone=True, rare=True),
     Fault("Valkey half-open", valkey_half_open),

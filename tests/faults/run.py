@@ -140,6 +140,7 @@ def _break(
             common, next_round = next_round % 4 != 0, next_round + 1
             bag = [fault for fault in faults.ALL if not (common and fault.rare)]
             rng.shuffle(bag)
+            bag.sort(key=lambda fault: fault.early)
             scene.start_beside()
         fault, chance = bag.pop(), random.Random(rng.random())
         thread = threading.Thread(target=strike, args=(fault, chance), daemon=True)
