@@ -40,6 +40,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{DEPLOYMENT}/abort", door(people.Abort), name="deployment-abort"),
     path(f"{DEPLOYMENT}/abandon", door(people.Abandon), name="deployment-abandon"),
     path(f"{DEPLOYMENT}/retry", door(people.Retry), name="deployment-retry"),
+    path(f"{DEPLOYMENT}/promote-full", door(people.PromoteFull), name="deployment-promote-full"),
     path(f"{DEPLOYMENT}/exclude", door(people.Exclude), name="deployment-exclude"),
     path(f"{DEPLOYMENT}/events", door(reading.Events), name="deployment-events"),
     path(f"{DEPLOYMENT}/steps", door(reading.Steps), name="deployment-steps"),

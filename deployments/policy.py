@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size
+from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
 
 GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
@@ -14,7 +14,7 @@ CAUSES = frozenset({"no_data", "low_traffic", "source_down", "stale", "common_ca
 SOURCES = frozenset({"probe", "scrape"})
 ASTRAY = ("drifted", "flapping", "unreachable")
 """States of a host that may open an incident."""
-LISTS = ("sources", "incidents")
+LISTS = ("sources", "incidents", "weights", "pause_at")
 
 
 class PolicyError(ValueError):
@@ -32,7 +32,9 @@ class Policy:
     approvals: how many people must say yes to a plan. promote_from: the environment a version must come from; None:
     versions are deployed here directly. gates: the preset of gates. direct: allow deployments that skip promote_from.
     queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
-    bake: watch after each batch. window: watch after `deployed`. sample: between two samples.
+    weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
+    person has to say that it goes on. spread: rest between two batches.
+    bake: watch after each batch or weight. window: watch after `deployed`. sample: between two samples.
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
     incidents: states of a host, found by the looks between deployments, that people are told of.
@@ -46,6 +48,9 @@ class Policy:
     strategy: str = "rolling"
     batch: str = "1"
     max_failures: int = 0
+    weights: tuple[int, ...] = (5, 25, 50, 100)
+    pause_at: tuple[int, ...] = ()
+    spread: float = 0.0
     bake: float = 10.0
     window: float = 1800.0
     sample: float = 5.0
@@ -62,7 +67,7 @@ class Policy:
 
     def options(self) -> Options:
         """The strategy's numbers."""
-        return Options(batch=self.batch, max_failures=self.max_failures, bake=self.bake)
+        return Options(self.batch, self.max_failures, self.bake, self.spread, self.weights, self.pause_at)
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
@@ -122,7 +127,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     kinds = {
         int: ("approvals", "max_failures"),
         bool: ("direct", "automatic_rollback"),
-        float: ("bake", "window", "sample", "max_hold", "healthy_within", "drain_within"),
+        float: ("bake", "spread", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
         tuple: LISTS,
         dict: ("on_inconclusive", "rules"),
@@ -150,6 +155,8 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
             all(isinstance(one, str) and one in ASTRAY for one in p.incidents),
             f"must be some of {', '.join(ASTRAY)}, or none",
         ),
+        "spread": (0 <= p.spread <= 86_400, "must be from 0 to 86400 seconds"),
+        "weights": _weights(p),
         "after_max_hold": (p.after_max_hold in INCONCLUSIVE, "must be rollback or continue"),
         "on_failed_smoke": (p.on_failed_smoke in ("rollback", "block"), "must be rollback or block"),
         "on_inconclusive": (
@@ -176,6 +183,13 @@ def _batch(batch: str) -> bool:
         return batch_size(batch, 10) > 0
     except Unfit:
         return False
+
+
+def _weights(p: Policy) -> tuple[bool, str]:
+    if not all(type(weight) is int for weight in (*p.weights, *p.pause_at)):
+        return False, "weights and pause_at must be whole percentages"
+    wrong = weights_wrong(p.weights, p.pause_at)
+    return not wrong, wrong
 
 
 def _sources(sources: tuple[Any, ...]) -> bool:

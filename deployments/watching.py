@@ -92,7 +92,7 @@ def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now:
     policy = policy_of(deployment.installation)
     since = window.held_since or now
     follows = verdicts.policy_for(verdict.cause, _policy(policy), now, since)
-    if follows.action == verdicts.HOLD:
+    if follows.action == verdicts.HOLD or (follows.action == verdicts.CONTINUE and _for_a_person(deployment, window)):
         if window.held_since is None:
             told = f"{deployment}: the window cannot be judged ({verdict.cause}): {verdict.sentence}"
             page(deployment, told, severity="warning")
@@ -104,6 +104,11 @@ def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now:
         return []
     result = "pass" if follows.action == verdicts.CONTINUE else "fail"
     return _decided(deployment, window, verdict, result, now, because=follows.sentence)
+
+
+def _for_a_person(deployment: Deployment, window: Window) -> bool:
+    """Only a person lets this go on: it is watched while that person is waited for."""
+    return deployment.steps.filter(window=window, kind="confirm").exists()
 
 
 def _policy(policy: Policy) -> verdicts.Policy:

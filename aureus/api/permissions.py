@@ -71,6 +71,7 @@ TABLE: tuple[Cell, ...] = (
     Cell("deployment-abort", "POST", STOPS, Where.OF_DEPLOYMENT),
     Cell("deployment-abandon", "POST", RUNS, Where.OF_DEPLOYMENT),
     Cell("deployment-retry", "POST", RUNS, Where.OF_DEPLOYMENT),
+    Cell("deployment-promote-full", "POST", RUNS, Where.OF_DEPLOYMENT),
     Cell("deployment-exclude", "POST", RUNS, Where.OF_DEPLOYMENT),
     Cell("deployment-events", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-steps", "GET", ANYONE, Where.OF_DEPLOYMENT),

@@ -19,7 +19,7 @@ Environment = Annotated[str, typer.Option("--environment", "-e", help="Where to.
 Deployment = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="The deployment's id.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow it until it has ended, or waits for approval.")]
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait at most.")]
-Strategy = Annotated[str, typer.Option(help="Instead of the installation's own: rolling, all-at-once.")]
+Strategy = Annotated[str, typer.Option(help="Instead of the installation's own: rolling, canary, all-at-once.")]
 Label = Annotated[str, typer.Option("--by", help="A label that is kept and echoed; it grants nothing.")]
 Metadata = Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")]
 HOUR = 3600.0

@@ -1,4 +1,4 @@
-"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, exclude."""
+"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, promote-full, exclude."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (approve, reject, pause, resume, abort, abandon, retry, exclude):
+    for command in (approve, reject, pause, resume, abort, abandon, retry, promote_full, exclude):
         app.command()(command)
 
 
@@ -54,6 +54,11 @@ def abandon(deployment: Deployment, reason: Reason, as_json: Json = False) -> No
 def retry(deployment: Deployment, reason: Reason = "", as_json: Json = False) -> None:
     """Run again what is held or has failed. What has failed is tried anew by a deployment of its own."""
     _say("retry", deployment, {"reason": reason}, as_json)
+
+
+def promote_full(deployment: Deployment, reason: Reason, as_json: Json = False) -> None:
+    """Go on to the end without being watched on the way. Hosts are proven healthy still, and watched afterwards."""
+    _say("promote-full", deployment, {"reason": reason}, as_json)
 
 
 def exclude(

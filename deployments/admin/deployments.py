@@ -68,6 +68,13 @@ VERBS = {
         "Run a held step again; of a failed deployment, make a new attempt.",
         demanded=False,
     ),
+    "promote-full": Verb(
+        "Promote to the full",
+        STARTED,
+        lifecycle.promote_full,
+        "Go on to the end without being watched on the way. Every host is proven healthy still.",
+        danger=True,
+    ),
     "abort": Verb("Abort", OPEN, lifecycle.abort, "Stop. What was changed goes back.", danger=True),
     "abandon": Verb(
         "Abandon",

@@ -34,7 +34,7 @@ class Spoken(APIView):
 def spoken(name: str, verb: Callable[..., Deployment], asked: type[Body], summary: str) -> type[Spoken]:
     """The view of a verb."""
     members: dict[str, Any] = {"verb": staticmethod(verb), "body": asked, "__doc__": "", "__module__": __name__}
-    view = type(name.capitalize(), (Spoken,), {**members, "post": _post(name, asked, summary)})
+    view = type(name.title().replace("_", ""), (Spoken,), {**members, "post": _post(name, asked, summary)})
     return view
 
 
@@ -59,4 +59,7 @@ Resume = spoken("resume", lifecycle.resume, MaybeReasonBody, "Go on")
 Abort = spoken("abort", lifecycle.abort, ReasonBody, "Stop; what was changed goes back")
 Abandon = spoken("abandon", lifecycle.abandon, ReasonBody, "End it now; what it left unproven is owed")
 Retry = spoken("retry", lifecycle.retry, MaybeReasonBody, "Run what is held again, or try anew what failed")
+PromoteFull = spoken(
+    "promote_full", lifecycle.promote_full, ReasonBody, "Go to the end without being watched on the way"
+)
 Exclude = spoken("exclude", lifecycle.exclude, ExcludeBody, "Go on without a host; it is owed")

@@ -29,10 +29,13 @@ RUN: dict[str, Callable[[Work], Answer]] = {
     "take_out": on_balancer.take_out,
     "drain": on_balancer.drain,
     "put_in": on_balancer.put_in,
+    "weigh": on_balancer.weigh,
     "shift": on_balancer.shift,
     "backup": on_version.backup,
     "migrate": on_version.migrate,
     "watch": on_version.watch,
+    "confirm": on_version.confirm,
+    "rest": on_version.rest,
     "smoke": on_version.smoke,
 }
 

@@ -1,4 +1,4 @@
-"""Effects on the balancer: take out, drain, put in, and the shift that a rollback begins with.
+"""Effects on the balancer: take out, drain, put in, weigh, and the shift that a rollback begins with.
 
 The desired weights are written down first, under the fence, then made live on every machine of the balancer.
 """
@@ -29,6 +29,20 @@ def take_out(work: Work) -> Answer:
     """No new request for these hosts. The last serving host is never taken out."""
     group = work.step.input["endpoints"]
     return _move(work, lambda before: desired.taken_out(before, group), group, f"{_list(group)} taken out")
+
+
+def weigh(work: Work) -> Answer:
+    """A canary's share of the traffic for the new version: for all of its hosts, or for nobody where one is sick."""
+    there = [work.targets[name] for name in work.step.input["endpoints"]]
+    living = [t for t in there if t.state != TargetState.OWED]
+    sick = [f"{target.name}: {health.why}" for target, health in _ask(work, living) if not health.healthy]
+    if sick:
+        return failed(f"no more traffic for the new version: {'; '.join(sick)}", rule="health")
+    names = [t.name for t in living]
+    if not names:
+        return failed("no host runs the new version", permanent=True, rule="health")
+    said = f"{work.step.input['share']} % of the traffic for {_list(names)}"
+    return _move(work, lambda before: desired.put_in(before, names, names), names, said)
 
 
 def put_in(work: Work) -> Answer:
@@ -103,7 +117,7 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
         wanted = change(before)
     except desired.NobodyLeft as error:
         return failed(str(error), permanent=True, rule="last serving host")
-    wanted = _without_owed(work, wanted)
+    wanted = _shared(work, _without_owed(work, wanted))
     if any(wanted.values()):
         if not _write_down(work, wanted):
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
@@ -116,6 +130,16 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
             raise
     seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
+
+
+def _shared(work: Work, wanted: dict[str, int]) -> dict[str, int]:
+    """By a canary's share where the step has one."""
+    share = work.step.input.get("share")
+    if share is None:
+        return wanted
+    new = [name for name, target in work.targets.items() if target.state == TargetState.ON_TO]
+    fleet = [name for name, target in work.targets.items() if target.state != TargetState.OWED]
+    return desired.shared(wanted, new, share, len(fleet))
 
 
 def _without_owed(work: Work, wanted: dict[str, int]) -> dict[str, int]:
@@ -141,10 +165,14 @@ STRUCTURE = frozenset({"not_ours", "unknown_endpoint", "missing_endpoint"})
 """What a balancer says that does not know our endpoints, or not all of them."""
 
 
+BRINGS_IN = frozenset({"put_in", "weigh"})
+"""Kinds of step that give traffic to hosts which had none."""
+
+
 def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int]) -> None:
     """Set and verify. The structure is looked at where hosts come in, where a wrong address would hurt."""
     endpoints = {e.name: _dial(e.base_url) for e in _living(work.installation)}
-    if work.step.kind == "put_in":
+    if work.step.kind in BRINGS_IN:
         traffic.ensure(endpoints, fence=work.fence, initial=wanted)
     try:
         traffic.set_weights(wanted, fence=work.fence)

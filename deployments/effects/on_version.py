@@ -32,8 +32,30 @@ def watch(work: Work) -> Answer:
     return pending(why, max(window.closes_at, clock.now()) + timedelta(seconds=30), rule="window")
 
 
+def confirm(work: Work) -> Answer:
+    """Wait for a person to go on. The new version is watched meanwhile: what fails here goes back all the same."""
+    window = work.step.window or _open(work)
+    if window.verdict == Window.Verdict.FAIL:
+        return failed(window.record.get("sentence", "it failed while it waited"), permanent=True, rule="window")
+    if work.step.output.get("asked"):
+        # Held steps are let go by people alone.
+        windows.close_step(window, "a person has gone on")
+        return passed("a person has gone on", rule="confirm")
+    why = f"at {work.step.input['weight']} % of the traffic until a person resumes it"
+    return pending(why, None, rule="confirm", output={"asked": True})
+
+
+def rest(work: Work) -> Answer:
+    """Let some time pass between two batches."""
+    until = (work.step.started_at or clock.now()) + timedelta(seconds=work.step.input["seconds"])
+    if clock.now() >= until:
+        return passed("rested", rule="rest")
+    return pending(f"rests until {until:%H:%M:%S} UTC", until, rule="rest")
+
+
 def _open(work: Work) -> Window:
-    window = windows.open_bake(work.deployment, work.step.input["endpoints"], work.step.input["seconds"])
+    seconds = work.step.input.get("seconds", work.step.within)
+    window = windows.open_bake(work.deployment, work.step.input["endpoints"], seconds)
     # Of two workers one keeps its window; the other's has no step and is closed by nobody's verdict.
     if Step.objects.filter(pk=work.step.pk, fence=work.fence, window=None).update(window=window) != 1:
         window.delete()

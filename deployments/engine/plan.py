@@ -9,12 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployments.engine.facts import OnFailure
-from deployments.engine.strategies import Batch, Options, batches
+from deployments.engine.strategies import Fleet, Options, Part, parts_of
 
 PATIENCE = 600.0
 """Seconds after which a host that stays out of reach is owed and a rollback ends without it (design section 4)."""
 
 QUICK, HEALTHY_WITHIN, DRAIN_WITHIN, TRANSFER_WITHIN = 120.0, 120.0, 60.0, 1800.0
+DAY = 86_400.0
+FOR_PEOPLE = 365 * DAY
+"""Seconds that a step waits for a person: it is for people to end it, and it is watched meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Site:
 
     balanced: a balancer stands in front. smoke: the declared tests run on production after the last batch.
     once: commands run once on one host between prepare and activate, by kind (backup, migrate).
-    idle: hosts that serve nothing yet: they cannot be counted on while others are out.
+    idle: hosts that serve nothing yet: they cannot be counted on while others are out. zones, sick, owed: what a
+    strategy orders hosts by.
     """
 
     endpoints: tuple[str, ...]
@@ -58,26 +62,39 @@ class Site:
     healthy_within: float = HEALTHY_WITHIN
     drain_within: float = DRAIN_WITHIN
     idle: int = 0
+    zones: Mapping[str, str] = field(default_factory=dict)
+    sick: tuple[str, ...] = ()
+    owed: tuple[str, ...] = ()
+
+    @property
+    def fleet(self) -> Fleet:
+        """What a strategy has to know."""
+        return Fleet(self.endpoints, self.zones, self.sick, self.owed, self.balanced)
 
 
 def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...]:
     """The stages of a forward deployment. Raises strategies.Unfit."""
-    parts = batches(strategy, site.endpoints, options)
+    parts = parts_of(strategy, site.fleet, options)
     borne = options.max_failures
     stages = [
         _each("check", site.endpoints, PlannedStage("check every host", (), max_failures=borne)),
         _prepare(site, borne),
         *(_once(kind, site) for kind in site.once),
     ]
-    for number, batch in enumerate(parts, start=1):
-        label = f"batch {number} of {len(parts)}" if len(parts) > 1 else "all hosts"
+    for number, part in enumerate(parts, start=1):
         # Hosts that may fail, and those that never served, are not demanded; but never is the last one taken out.
-        floor = max(1, batch.min_serving - borne - site.idle) if batch.min_serving else 0
-        part = replace(batch, min_serving=floor)
-        stages += _batch(site, part, label, PlannedStage(label, (), max_failures=borne))
+        floor = max(1, part.min_serving - borne - site.idle) if part.min_serving else 0
+        guard = PlannedStage(_label(part, number, len(parts)), (), max_failures=borne)
+        stages += _part(site, replace(part, min_serving=floor), guard.name, guard)
     if site.smoke:
         stages.append(PlannedStage("smoke tests", (PlannedStep("smoke"),), lane="watch"))
     return tuple(stages)
+
+
+def _label(part: Part, number: int, parts: int) -> str:
+    if part.weight is not None:
+        return f"{part.weight} % of the traffic"
+    return f"batch {number} of {parts}" if parts > 1 else "all hosts"
 
 
 def plan_rollback(
@@ -101,11 +118,10 @@ def plan_rollback(
         shift = PlannedStep("shift", within=2 * PATIENCE)
         stages.append(_like(guard, "traffic to the healthy side", (shift,)))
     if kept:
-        batch = Batch(tuple(kept), 0, 0.0)
-        stages += _batch(site, batch, "never changed", guard, within=2 * PATIENCE, out=True)
+        stages += _part(site, Part(tuple(kept)), "never changed", guard, within=2 * PATIENCE, out=True)
     for label, group in _groups(changed, untouched_serve):
         floor = 0 if len(site.endpoints) == 1 else keep
-        stages += _batch(site, Batch(group, floor, 0.0), label, guard, within=2 * PATIENCE)
+        stages += _part(site, Part(group, floor), label, guard, within=2 * PATIENCE)
     return tuple(stages)
 
 
@@ -138,33 +154,52 @@ def _once(kind: str, site: Site) -> PlannedStage:
     return PlannedStage(f"{kind} once", (step,), lane="transfer", on_failure=OnFailure.HOLD, retries=0)
 
 
-def _batch(
-    site: Site, batch: Batch, label: str, guard: PlannedStage, within: float = 0.0, *, out: bool = False
+def _part(
+    site: Site, part: Part, label: str, guard: PlannedStage, within: float = 0.0, *, out: bool = False
 ) -> list[PlannedStage]:
     """Out, drained, activated, healthy with the expected version, back in, watched. out: they are out already."""
-    names = batch.endpoints
+    names = part.endpoints
     stages: list[PlannedStage] = []
 
     def add(title: str, *steps: PlannedStep, min_serving: int = 0) -> None:
         stages.append(_like(guard, f"{label}: {title}", steps, min_serving=min_serving))
 
-    group = {"endpoints": list(names)}
+    group: dict[str, Any] = {"endpoints": list(names)}
     # Only a batch that leaves somebody behind can be taken out; the last serving host never is.
-    if out or (site.balanced and len(names) < len(site.endpoints)):
+    if out or (names and site.balanced and len(names) < len(site.endpoints)):
         if not out:
-            take_out = PlannedStep("take_out", removes=names, input=group, within=within or QUICK)
-            add("out of the balancer", take_out, min_serving=batch.min_serving)
+            leaving = group if part.weight is None else {**group, "share": part.before}
+            take_out = PlannedStep("take_out", removes=names, input=leaving, within=within or QUICK)
+            add("out of the balancer", take_out, min_serving=part.min_serving)
             add("drained", PlannedStep("drain", input=group, within=within or site.drain_within))
         add("activated", *(PlannedStep("activate", name, within=within or QUICK) for name in names))
-    else:
+    elif names:
         restarts = (PlannedStep("activate", name, (name,), within or QUICK) for name in names)
-        add("activated", *restarts, min_serving=batch.min_serving)
-    add("healthy", *(PlannedStep("verify", name, within=within or site.healthy_within) for name in names))
-    if site.balanced:
+        add("activated", *restarts, min_serving=part.min_serving)
+    if names:
+        add("healthy", *(PlannedStep("verify", name, within=within or site.healthy_within) for name in names))
+    if part.weight is not None:
+        coming = {"endpoints": list(part.arrived), "share": part.weight}
+        add("given to the new version", PlannedStep("weigh", input=coming, within=within or QUICK))
+    elif site.balanced:
         add("back in the balancer", PlannedStep("put_in", input=group, within=within or QUICK))
-    if batch.bake > 0:
-        watch = PlannedStep("watch", input={**group, "seconds": batch.bake}, within=batch.bake + 86_400)
+    return [*stages, *_afterwards(part, label)]
+
+
+def _afterwards(part: Part, label: str) -> list[PlannedStage]:
+    """What passes before the next part begins: it is watched, a person is waited for, hosts have a rest."""
+    stages: list[PlannedStage] = []
+    # A weight judges every host of the new version, a batch its own.
+    watched = {"endpoints": list(part.endpoints if part.weight is None else part.arrived)}
+    if part.bake > 0:
+        watch = PlannedStep("watch", input={**watched, "seconds": part.bake}, within=part.bake + DAY)
         stages.append(PlannedStage(f"{label}: watched", (watch,), lane="watch"))
+    if part.pause:
+        confirm = PlannedStep("confirm", input={**watched, "weight": part.weight}, within=FOR_PEOPLE)
+        stages.append(PlannedStage(f"{label}: until a person goes on", (confirm,), lane="watch"))
+    if part.rest > 0:
+        rest = PlannedStep("rest", input={"seconds": part.rest}, within=part.rest + DAY)
+        stages.append(PlannedStage(f"{label}: rest", (rest,), lane="watch"))
     return stages
 
 

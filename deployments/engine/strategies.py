@@ -1,10 +1,11 @@
-"""Strategies: hosts and options in, batches of hosts out. Pure."""
+"""Strategies: a fleet and options in, the parts of a deployment out, one after the other. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 
 
 class Unfit(ValueError):
@@ -17,21 +18,53 @@ class Options:
 
     batch: hosts at a time, a number ("2") or a share ("25%").
     max_failures: hosts that may fail before the deployment has failed.
-    bake: seconds each batch is watched before the next begins; 0 watches nothing.
+    bake: seconds each part is watched before the next begins; 0 watches nothing.
+    spread: seconds of rest between two batches of a rolling deployment.
+    weights: percent of the traffic that a canary gives the new version, one after the other; the last is 100.
+    pause_at: those of the weights at which a person has to say that it goes on.
     """
 
     batch: str = "1"
     max_failures: int = 0
     bake: float = 0.0
+    spread: float = 0.0
+    weights: tuple[int, ...] = (5, 25, 50, 100)
+    pause_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Hosts that change side by side, the hosts that must serve meanwhile, and whether it is watched afterwards."""
+class Fleet:
+    """What a strategy knows of the endpoints, each in the order in which the installation names it.
+
+    zones: the zone of an endpoint; those without one are alike. sick: unhealthy when last seen. owed: not where they
+    belong. balanced: a balancer stands in front.
+    """
 
     endpoints: tuple[str, ...]
-    min_serving: int
-    bake: float
+    zones: Mapping[str, str] = field(default_factory=dict)
+    sick: Collection[str] = ()
+    owed: Collection[str] = ()
+    balanced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Hosts that change side by side, and what follows before the next part begins.
+
+    min_serving: hosts that must serve meanwhile. bake: seconds it is watched. rest: seconds until the next part.
+    before, weight: percent of the traffic that the new version has while these hosts change, and once they have; None
+    where every host that serves has its equal share. arrived: all hosts of the new version once this part is done.
+    pause: a person has to say that it goes on.
+    """
+
+    endpoints: tuple[str, ...]
+    min_serving: int = 0
+    bake: float = 0.0
+    rest: float = 0.0
+    before: int = 0
+    weight: int | None = None
+    arrived: tuple[str, ...] = ()
+    pause: bool = False
 
 
 def batch_size(batch: str, hosts: int) -> int:
@@ -47,28 +80,107 @@ def batch_size(batch: str, hosts: int) -> int:
     return min(max(size, 1), hosts)
 
 
-def all_at_once(endpoints: Sequence[str], options: Options) -> tuple[Batch, ...]:
+def all_at_once(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     """Everybody together: for staging."""
-    return (Batch(tuple(endpoints), 0, options.bake),)
+    return (Part(fleet.endpoints, 0, options.bake, arrived=fleet.endpoints),)
 
 
-def rolling(endpoints: Sequence[str], options: Options) -> tuple[Batch, ...]:
-    """Batch after batch; the hosts outside a batch go on serving. One host alone has nobody to lean on."""
-    size = batch_size(options.batch, len(endpoints))
-    keep = len(endpoints) - size
-    parts = [tuple(endpoints[i : i + size]) for i in range(0, len(endpoints), size)]
-    return tuple(Batch(part, keep, options.bake) for part in parts)
+def rolling(fleet: Fleet, options: Options) -> tuple[Part, ...]:
+    """Batch after batch; the hosts outside a batch go on serving. One host alone has nobody to lean on.
+
+    The unhealthy go first, since nobody misses them, then the owed. Two zones are never touched at once.
+    """
+    names = _worst_first(fleet)
+    size = batch_size(options.batch, len(names))
+    batches = [batch for zone in _zones(fleet, names) for batch in _cut(zone, size)]
+    parts = [
+        Part(batch, len(names) - len(batch), options.bake, options.spread, arrived=_upto(batches, number))
+        for number, batch in enumerate(batches, start=1)
+    ]
+    return (*parts[:-1], replace(parts[-1], rest=0.0))
 
 
-Strategy = Callable[[Sequence[str], Options], tuple[Batch, ...]]
+def canary(fleet: Fleet, options: Options) -> tuple[Part, ...]:
+    """Weight after weight. At weight w at least ceil(w·N) of N hosts have the new version, so that none is overrun.
 
-STRATEGIES: dict[str, Strategy] = {"all-at-once": all_at_once, "rolling": rolling}
+    While hosts change, the new version keeps the weight it has, or has what its hosts can carry by now.
+    """
+    _check_canary(fleet, options)
+    names, size = _well_first(fleet), batch_size(options.batch, len(fleet.endpoints))
+    parts: list[Part] = []
+    done, reached = 0, 0
+    for weight in options.weights:
+        need = math.ceil(weight * len(names) / 100)
+        batches = _cut(names[done:need], size) or [()]
+        for batch in batches:
+            done += len(batch)
+            last = done >= need
+            share = weight if last else max(reached, 100 * done // len(names))
+            bake, pause = (options.bake, weight in options.pause_at) if last else (0.0, False)
+            parts.append(Part(batch, len(names) - len(batch), bake, 0.0, reached, share, names[:done], pause))
+            reached = share
+    return tuple(parts)
 
 
-def batches(strategy: str, endpoints: Sequence[str], options: Options) -> tuple[Batch, ...]:
-    """The batches of a named strategy. Raises Unfit."""
+def weights_wrong(weights: Sequence[int], pause_at: Sequence[int]) -> str:
+    """What is wrong with a canary's weights; "" where nothing is."""
+    rising = all(low < high for low, high in pairwise(weights))
+    if not weights or not rising or weights[0] < 1 or weights[-1] != 100:
+        return "weights must be whole percentages that rise from 1 or more to 100, such as 5, 25, 50, 100"
+    if odd := sorted(set(pause_at) - set(weights)):
+        return f"pause_at names {', '.join(map(str, odd))}, which is none of the weights"
+    return ""
+
+
+def _check_canary(fleet: Fleet, options: Options) -> None:
+    if not fleet.balanced:
+        raise Unfit("a canary needs a balancer that shares the traffic out; without one choose rolling")
+    if len(fleet.endpoints) < 2:
+        raise Unfit("a canary needs two hosts: one for the new version and one for the old; choose rolling")
+    if wrong := weights_wrong(options.weights, options.pause_at):
+        raise Unfit(wrong)
+
+
+def _worst_first(fleet: Fleet) -> tuple[str, ...]:
+    zones = list(dict.fromkeys(_zone(fleet, name) for name in fleet.endpoints))
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        return name not in fleet.sick, name not in fleet.owed, zones.index(_zone(fleet, name))
+
+    return tuple(sorted(fleet.endpoints, key=rank))
+
+
+def _well_first(fleet: Fleet) -> tuple[str, ...]:
+    """The first to have the new version must be a fair witness."""
+    return tuple(sorted(fleet.endpoints, key=lambda name: (name in fleet.sick, name in fleet.owed)))
+
+
+def _zones(fleet: Fleet, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Stretches of names that are all of one zone."""
+    return [tuple(stretch) for _, stretch in groupby(names, key=lambda name: _zone(fleet, name))]
+
+
+def _zone(fleet: Fleet, name: str) -> str:
+    return fleet.zones.get(name, "")
+
+
+def _cut(names: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(names[i : i + size]) for i in range(0, len(names), size)]
+
+
+def _upto(batches: Sequence[tuple[str, ...]], number: int) -> tuple[str, ...]:
+    return tuple(name for batch in batches[:number] for name in batch)
+
+
+Strategy = Callable[[Fleet, Options], tuple[Part, ...]]
+
+STRATEGIES: dict[str, Strategy] = {"all-at-once": all_at_once, "canary": canary, "rolling": rolling}
+
+
+def parts_of(strategy: str, fleet: Fleet, options: Options) -> tuple[Part, ...]:
+    """The parts of a named strategy. Raises Unfit."""
     if strategy not in STRATEGIES:
         raise Unfit(f'there is no strategy "{strategy}"; choose one of {", ".join(sorted(STRATEGIES))}')
-    if not endpoints:
+    if not fleet.endpoints:
         raise Unfit("the installation has no host")
-    return STRATEGIES[strategy](endpoints, options)
+    return STRATEGIES[strategy](fleet, options)

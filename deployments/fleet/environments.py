@@ -119,6 +119,9 @@ def _unfit(name: str, value: Any) -> str:
     """What is wrong with the type of a policy's value; "" for nothing that we know of."""
     if name in ("strategy", "gates", "queue", "batch", "after_max_hold", "on_failed_smoke"):
         return "" if isinstance(value, str) else "must be text"
+    if name in ("weights", "pause_at"):
+        whole = isinstance(value, list | tuple) and all(type(item) is int for item in value)
+        return "" if whole else "must be a list of whole percentages"
     if name in policies.LISTS:
         texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return "" if texts else "must be a list of texts"

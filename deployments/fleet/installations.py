@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from deployments import policy as policies
 from deployments.drivers import Site
 from deployments.drivers.caddy_config import CaddySite, ConfigInvalid
-from deployments.engine.strategies import STRATEGIES, Unfit, batches
+from deployments.engine.strategies import STRATEGIES, Fleet, Unfit, parts_of
 from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
 from deployments.fleet.fields import PATH, Fields
 from deployments.policy import Policy, PolicyError
@@ -181,7 +181,8 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
     if found.balancer:
         _balanced(row, found, environment)
     try:
-        batches(found.strategy, found.hosts or ("any",), environment.policy.options())
+        fleet = Fleet(found.hosts or ("any",), balanced=bool(found.balancer))
+        parts_of(found.strategy, fleet, policies.tightened(environment.policy, found.policy).options())
     except Unfit as error:
         row.wrong("strategy", str(error))
 

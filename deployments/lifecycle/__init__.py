@@ -1,8 +1,9 @@
 """The verbs on deployments: the only writers of their status."""
 
 from deployments.lifecycle.advancing import Claim, Turn, advance, settle
+from deployments.lifecycle.approvals import approve, reject
 from deployments.lifecycle.converging import belongs, converge
-from deployments.lifecycle.people import abandon, abort, approve, exclude, pause, reject, resume, retry, roll_back
+from deployments.lifecycle.people import abandon, abort, exclude, pause, promote_full, resume, retry, roll_back
 from deployments.lifecycle.requests import Wish, current_of, deploy, dry_run, promote
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "exclude",
     "pause",
     "promote",
+    "promote_full",
     "reject",
     "resume",
     "retry",

@@ -39,6 +39,12 @@ def move(
     record(deployment.stream, f"deployment.{status}", actor, **about, **({"outcome": outcome.value} if outcome else {}))
 
 
+def said_of(deployment: Deployment) -> str:
+    """How it stands, as the end of a sentence."""
+    why = f" ({deployment.reason})" if deployment.status == Status.FAILED else ""
+    return f"is {deployment.status.replace('_', ' ')}{why}"
+
+
 def page(deployment: Deployment, text: str, *, severity: str = Incident.Severity.CRITICAL) -> None:
     """Open an incident, once for each text: a person must look at this."""
     if not deployment.incidents.filter(text=text, resolved_at=None).exists():

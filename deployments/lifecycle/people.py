@@ -1,70 +1,33 @@
-"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, exclude, roll back."""
+"""What people say to a deployment that is open: pause, resume, abort, abandon, retry, exclude; and roll back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F, Q
 
 from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import Event, record
-from aureus.journal.refusals import Conflict, Invalid, NotAllowed
+from aureus.journal.refusals import Conflict, Invalid
 from deployments import identity
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus, TargetState
 from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, owe, under_way_beside
-from deployments.lifecycle.moves import locked, move
+from deployments.lifecycle.moves import locked, said_of
 from deployments.lifecycle.requests import current_of, retry_ended
 from deployments.lifecycle.rows import endpoints_of
-from deployments.models import Approval, Deployment, Step, Target
-from deployments.snapshot import WAITING, goods, policy_of
+from deployments.lifecycle.windows import close_step
+from deployments.models import Deployment, Step, Target
+from deployments.snapshot import goods
 from health.models import Window
 from releases.models import Version
 
+WAITS = ("watch", "confirm", "rest")
+"""Kinds of step in which nothing is changed: time, people or a verdict are waited for."""
 SUCCEEDED_OR_OPEN = [*OPEN, Status.DEPLOYED]
-
-
-@transaction.atomic
-def approve(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> Deployment:
-    """One person's yes to the plan as it is now. The person who asked for it does not approve it."""
-    deployment = _speaks(deployment_id, actor, comment, yes=True)
-    needed = policy_of(deployment.installation).approvals
-    said = deployment.approvals.filter(plan_hash=deployment.plan_hash, yes=True).count()
-    if deployment.status == Status.AWAITING_APPROVAL and said >= needed:
-        move(deployment, Status.PENDING, actor=actor, reason=f"approved by {said}", wake_at=clock.now(), hinted_at=None)
-    return deployment
-
-
-@transaction.atomic
-def reject(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> Deployment:
-    """One person's no: it ends the deployment."""
-    deployment = _speaks(deployment_id, actor, comment, yes=False)
-    because = f": {comment}" if comment else ""
-    finish(deployment, core.Finish(Status.FAILED, f"rejected by {actor.name}{because}", Outcome.REJECTED), actor=actor)
-    return deployment
-
-
-def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool) -> Deployment:
-    deployment = locked(deployment_id)
-    if deployment.is_rollback or deployment.status not in WAITING:
-        raise Conflict(f"nothing is to be approved: the deployment {_is(deployment)}", code="not_waiting")
-    if actor.answerable in (deployment.requested_by, deployment.answerable):
-        raise NotAllowed("you asked for this deployment: somebody else has to approve it", code="self_approval")
-    if actor.kind != "user":
-        raise NotAllowed("only people approve, not API keys", code="not_a_person")
-    try:
-        with transaction.atomic():
-            Approval.objects.create(
-                deployment=deployment, plan_hash=deployment.plan_hash, by=actor.name, yes=yes, comment=comment
-            )
-    except IntegrityError:
-        raise Conflict("you have already said your yes or no to this plan", code="already_said") from None
-    word = "approved" if yes else "rejected"
-    record(deployment.stream, f"deployment.{word}", actor, plan_hash=deployment.plan_hash, comment=comment)
-    return deployment
 
 
 @transaction.atomic
@@ -126,13 +89,36 @@ def retry(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deplo
     if deployment.status == Status.FAILED:
         return retry_ended(deployment, actor=actor)
     if deployment.status not in OPEN:
-        raise Conflict(f"there is nothing to retry: it {_is(deployment)}", code="not_failed")
+        raise Conflict(f"there is nothing to retry: it {said_of(deployment)}", code="not_failed")
     not_yet = Q(held=True) | Q(failures__gt=0) | Q(not_before__gt=clock.now())
     waiting = list(deployment.steps.filter(not_yet, status=StepStatus.PENDING, attempts__gt=0))
     if not waiting:
         raise Conflict(f"no step of it is held or waits to be tried again{_last_word(deployment)}", code="nothing_held")
     _release(waiting)
     _write(deployment, actor, "retried", reason)
+    return deployment
+
+
+@transaction.atomic
+def promote_full(deployment_id: UUID | str, *, actor: Actor, reason: str) -> Deployment:
+    """Go on to the end without being watched on the way: no bake, no rest, no more waiting for a person.
+
+    Every host is proven healthy still, one batch after the other, and the window after `deployed` watches as ever.
+    """
+    deployment = _open(deployment_id)
+    _demand(reason)
+    if deployment.status != Status.IN_PROGRESS:
+        raise Conflict("it has not started", code="not_started")
+    if deployment.abort_reason:
+        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+    left = deployment.steps.filter(kind__in=WAITS, status__in=(StepStatus.PENDING, StepStatus.RUNNING))
+    if not left.exists():
+        raise Conflict("nothing of it would still be waited for", code="nothing_held")
+    why = f"skipped by {actor.name}: {reason}"
+    for window in Window.objects.select_for_update().filter(pk__in=left.values("window"), closed_at=None):
+        close_step(window, why)
+    left.update(status=StepStatus.SKIPPED, lease_until=None, held=False, ended_at=clock.now(), reason=why)
+    _write(deployment, actor, "promoted_full", reason)
     return deployment
 
 
@@ -238,7 +224,7 @@ def _is_current(deployment: Deployment, active: Deployment | None) -> None:
         return
     named = f"the current one is {current.id} ({current.version.number})" if current else "nothing is deployed there"
     raise Conflict(
-        f"this deployment {_is(deployment)} and is not the current one of "
+        f"this deployment {said_of(deployment)} and is not the current one of "
         f"{deployment.installation.environment}: {named}",
         code="not_current",
         about={"current": str(current.id) if current else None},
@@ -274,11 +260,6 @@ def _open(deployment_id: UUID | str) -> Deployment:
         is_now = deployment.status.replace("_", " ")
         raise Conflict(f"the deployment is {is_now}: {deployment.reason}", code="ended")
     return deployment
-
-
-def _is(deployment: Deployment) -> str:
-    why = f" ({deployment.reason})" if deployment.status == Status.FAILED else ""
-    return f"is {deployment.status.replace('_', ' ')}{why}"
 
 
 def _last_word(deployment: Deployment) -> str:

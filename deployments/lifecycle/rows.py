@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from deployments.engine import plan as planning
@@ -40,7 +40,13 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
     policy, endpoints, proven = policy_of(installation), endpoints_of(installation), goods(installation)
     options = policy.options()
     site = site_of(installation, [e.name for e in endpoints], policy)
-    site = replace(site, idle=sum(not e.serving for e in endpoints))
+    site = replace(
+        site,
+        idle=sum(not e.serving for e in endpoints),
+        zones={e.name: e.host.zone for e in endpoints},
+        sick=tuple(e.name for e in endpoints if e.healthy is False),
+        owed=tuple(e.name for e in endpoints if e.owed),
+    )
     stages = planning.plan(site, deployment.strategy, options)
     targets = [
         Target(
@@ -59,7 +65,7 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
         version=version.digest,
         hosts=[e.name for e in endpoints],
         strategy=deployment.strategy,
-        options={"batch": options.batch, "max_failures": options.max_failures, "bake": options.bake},
+        options={name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()},
         tests=installation.smoke,
         revision=deployment.revisions,
         way_back={t.name: t.back_content for t in targets},

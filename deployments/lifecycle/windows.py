@@ -125,6 +125,12 @@ def close_for_rollback(origin: Deployment, reason: str) -> None:
             _tell(window, Window.Verdict.SUPERSEDED, reason)
 
 
+def close_step(window: Window, reason: str) -> None:
+    """Watch no more while a step waits: it goes on."""
+    if windows.close(window, Window.Verdict.SUPERSEDED, None, clock.now()):
+        _tell(window, Window.Verdict.SUPERSEDED, reason)
+
+
 def make_good(window: Window) -> None:
     """The content passed: from now on it is a place that an automatic rollback may go to."""
     if window.kind != Window.Kind.AFTER:

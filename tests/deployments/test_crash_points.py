@@ -52,6 +52,9 @@ CASES: dict[str, Case] = {
     "activate": Case(),
     "verify": Case(),
     "put_in": Case(balanced=True),
+    "weigh": Case({"strategy": "canary", "weights": [50, 100]}, balanced=True),
+    "confirm": Case({"strategy": "canary", "weights": [50, 100], "pause_at": [50]}, balanced=True),
+    "rest": Case({"spread": 0.1}),
     "watch": Case({"bake": 10.0}),
     "smoke": Case(smoke=True),
     "look": Case(undone=True),
@@ -228,7 +231,10 @@ class World:
             self.fleet.hints = []
             for deployment_id, lane in woken:
                 execution.work_on(deployment_id, lane, self.fleet.outside, self.fleet.hint)
-            for window in Window.objects.filter(kind="bake", closed_at=None):
+            for step in Step.objects.filter(kind="confirm", status="pending", held=True):
+                lifecycle.resume(step.deployment_id, actor=BOB)
+            watched = Step.objects.filter(kind="watch").values("window")
+            for window in Window.objects.filter(kind="bake", closed_at=None, pk__in=watched):
                 judged(backdate(window, 15, close=True), probes(window, healthy=True, count=15))
 
     def play_out(self, deployment: Deployment, status: str = "deployed") -> None:

@@ -32,7 +32,7 @@ def test_the_page_tells_the_defaults_that_hold():
 
 def shown(value: object) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(value)}]"
+        return f"[{', '.join(map(str, value))}]"
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deployments.engine import weights
 from deployments.engine.facts import OnFailure
 from deployments.engine.plan import Site, intent, plan, plan_hash, plan_rollback
-from deployments.engine.strategies import Options, Unfit, batch_size, batches
+from deployments.engine.strategies import Fleet, Options, Unfit, batch_size, parts_of
 from deployments.engine.way_back import way_back
 
 THREE = ("h1", "h2", "h3")
@@ -77,7 +77,7 @@ def test_a_plan_activates_and_verifies_every_host_exactly_once(names, batch, bal
 
 @given(NAMES, st.sampled_from(["1", "3", "10%", "50%"]))
 def test_a_batch_and_those_who_must_serve_meanwhile_never_exceed_the_fleet(names, batch):
-    for part in batches("rolling", names, Options(batch=batch)):
+    for part in parts_of("rolling", Fleet(tuple(names)), Options(batch=batch)):
         assert len(part.endpoints) + part.min_serving <= len(names)
 
 
@@ -95,8 +95,94 @@ def test_a_batch_that_means_nothing_is_refused(batch):
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_exist():
-    with pytest.raises(Unfit, match="all-at-once, rolling"):
-        batches("teleport", THREE, Options())
+    with pytest.raises(Unfit, match="all-at-once, canary, rolling"):
+        parts_of("teleport", Fleet(THREE), Options())
+
+
+def test_the_unhealthy_go_first_then_the_owed_and_no_batch_spans_two_zones():
+    names = ("a1", "b1", "a2", "b2", "a3", "b3")
+    zones = {name: name[0] for name in names}
+    fleet = Fleet(names, zones, sick=("b3",), owed=("a3",))
+    parts = [part.endpoints for part in parts_of("rolling", fleet, Options(batch="2"))]
+    assert parts == [("b3",), ("a3", "a1"), ("a2",), ("b1", "b2")]
+
+
+@given(NAMES, st.sampled_from(["1", "2", "3", "50%"]), st.data())
+def test_two_zones_are_never_touched_at_once(names, batch, data):
+    zones = {name: data.draw(st.sampled_from("abc")) for name in names}
+    ill = data.draw(st.sets(st.sampled_from(names)))
+    parts = parts_of("rolling", Fleet(tuple(names), zones, ill), Options(batch=batch))
+    assert all(len({zones[name] for name in part.endpoints}) == 1 for part in parts)
+    assert sorted(name for part in parts for name in part.endpoints) == sorted(names)
+
+
+def test_hosts_have_a_rest_between_two_batches_and_none_after_the_last():
+    rests = [s.name for s in plan(Site(THREE), "rolling", Options(spread=30)) if s.steps[0].kind == "rest"]
+    assert rests == ["batch 1 of 3: rest", "batch 2 of 3: rest"]
+
+
+def canary(names, **options):
+    return parts_of("canary", Fleet(tuple(names), balanced=True), Options(**options))
+
+
+def test_a_canary_on_four_hosts_adds_hosts_only_where_the_weight_needs_them():
+    parts = canary(("h1", "h2", "h3", "h4"), weights=(5, 25, 50, 100), pause_at=(25,), bake=60)
+    assert [(p.endpoints, p.before, p.weight, p.bake, p.pause) for p in parts] == [
+        (("h1",), 0, 5, 60, False),
+        ((), 5, 25, 60, True),
+        (("h2",), 25, 50, 60, False),
+        (("h3",), 50, 75, 0, False),
+        (("h4",), 75, 100, 60, False),
+    ]
+
+
+CANARIES = st.lists(st.integers(1, 99), max_size=5, unique=True).map(lambda found: (*sorted(found), 100))
+
+
+@given(st.integers(2, 40), CANARIES, st.sampled_from(["1", "3", "50%"]))
+def test_at_each_weight_of_a_canary_enough_hosts_have_the_new_version(count, shares, batch):
+    names = [f"h{n}" for n in range(count)]
+    parts = canary(names, weights=shares, batch=batch)
+    assert [p.weight for p in parts if p.weight in shares][-1] == 100
+    assert {p.weight for p in parts} >= set(shares)
+    assert [name for p in parts for name in p.endpoints] == names
+    for part in parts:
+        assert len(part.arrived) * 100 >= part.weight * count
+        assert part.before <= part.weight
+
+
+def test_a_sick_host_is_no_witness_and_comes_last_in_a_canary():
+    fleet = Fleet(THREE, sick=("h1",), balanced=True)
+    assert parts_of("canary", fleet, Options(weights=(30, 100)))[0].endpoints == ("h2",)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "options", "said"),
+    [
+        (Fleet(THREE), {}, "needs a balancer"),
+        (Fleet(("h1",), balanced=True), {}, "needs two hosts"),
+        (Fleet(THREE, balanced=True), {"weights": (5, 50)}, "to 100"),
+        (Fleet(THREE, balanced=True), {"weights": (50, 5, 100)}, "rise"),
+        (Fleet(THREE, balanced=True), {"weights": ()}, "rise"),
+        (Fleet(THREE, balanced=True), {"weights": (0, 100)}, "from 1"),
+        (Fleet(THREE, balanced=True), {"weights": (5, 100), "pause_at": (25,)}, "25"),
+    ],
+)
+def test_a_canary_that_cannot_be_is_refused_with_what_to_do(fleet, options, said):
+    with pytest.raises(Unfit, match=said):
+        parts_of("canary", fleet, Options(**options))
+
+
+def test_a_canary_plan_gives_traffic_by_weight_watches_every_new_host_and_waits_for_a_person():
+    site = Site(("h1", "h2", "h3", "h4"), balanced=True)
+    stages = plan(site, "canary", Options(weights=(25, 50, 100), pause_at=(50,), bake=9, batch="2"))
+    steps = [p for s in stages for p in s.steps]
+    weighs = [(p.input["share"], p.input["endpoints"]) for p in steps if p.kind == "weigh"]
+    assert weighs == [(25, ["h1"]), (50, ["h1", "h2"]), (100, ["h1", "h2", "h3", "h4"])]
+    assert [p.input["share"] for p in steps if p.kind == "take_out"] == [0, 25, 50]
+    assert [p.input["endpoints"] for p in steps if p.kind == "watch"] == [names for _, names in weighs]
+    assert [p.input["weight"] for p in steps if p.kind == "confirm"] == [50]
+    assert not any(p.kind == "put_in" for p in steps)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +209,31 @@ def test_the_last_serving_host_is_never_taken_out():
 
 def test_of_a_group_only_the_proven_are_put_in():
     assert weights.put_in({"h1": 100, "h2": 0, "h3": 100}, ["h2"], ["h1", "h2"]) == {"h1": 0, "h2": 100, "h3": 100}
+
+
+@given(st.integers(2, 60), st.integers(1, 100))
+def test_a_share_is_met_within_half_a_point(hosts, share):
+    names = [f"h{n}" for n in range(hosts)]
+    fresh = -(-share * hosts // 100)
+    made = weights.shared(dict.fromkeys(names, 100), names[:fresh], share, hosts)
+    part = 100 * sum(made[name] for name in names[:fresh]) / sum(made.values())
+    assert abs(part - (share if fresh < hosts else 100)) <= 0.5
+    assert all(1 <= weight <= weights.HEAVIEST for weight in made.values())
+
+
+def test_a_side_that_lost_hosts_is_given_no_more_than_it_can_carry():
+    made = weights.shared(dict.fromkeys(("h1", "h2", "h3", "h4"), 100), ["h1"], 50, 4)
+    assert made["h1"] / sum(made.values()) == 0.25
+
+
+def test_where_one_side_serves_nothing_the_other_has_everything():
+    assert weights.shared({"h1": 0, "h2": 7}, ["h1"], 25, 2) == {"h1": 0, "h2": 100}
+    assert weights.shared({"h1": 7, "h2": 0}, ["h1"], 25, 2) == {"h1": 100, "h2": 0}
+    assert weights.shared({"h1": 100, "h2": 100}, [], 25, 2) == {"h1": 100, "h2": 100}
+
+
+def test_a_canarys_shares_end_where_traffic_moves_back():
+    assert weights.towards({"h1": 3, "h2": 19, "h3": 19}, ["h2"], ["h1"]) == {"h1": 0, "h2": 100, "h3": 100}
 
 
 def test_traffic_moves_to_the_proven_side_only_where_there_is_one():

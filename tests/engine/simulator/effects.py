@@ -132,6 +132,28 @@ def take_out(world: World, flight: Flight, step: Step) -> Answer:
     return _move(world, flight, wanted, group)
 
 
+def weigh(world: World, flight: Flight, step: Step) -> Answer:
+    """A canary's share for all hosts of the new version, or for nobody where one is sick."""
+    row = flight.row
+    there = [row.targets[n] for n in _group(row, step) if row.targets[n].state is not TargetState.OWED]
+    names = [t.endpoint for t in there]
+    if sorted(_proven(world, row, there)) != sorted(names):
+        return failed("no more traffic for the new version")
+    if not names:
+        return failed("no host runs the new version", permanent=True)
+    return _move(world, flight, traffic.put_in(_weights(world), names, names), names)
+
+
+def _shared(world: World, flight: Flight, wanted: dict[str, int]) -> dict[str, int]:
+    """By a canary's share where the step has one."""
+    row = flight.row
+    share = row.planned[flight.step].input.get("share")
+    if share is None or "canary share" not in world.defences:
+        return wanted
+    new = [n for n, t in row.targets.items() if t.state is TargetState.ON_TO]
+    return traffic.shared(wanted, new, share, sum(t.state is not TargetState.OWED for t in row.targets.values()))
+
+
 def put_in(world: World, flight: Flight, step: Step) -> Answer:
     """Traffic for those of the batch that prove healthy at this moment."""
     row = flight.row
@@ -179,6 +201,7 @@ def _move(world: World, flight: Flight, wanted: dict[str, int], names: list[str]
         owed = {n for n, t in targets if t.state is TargetState.OWED or (endpoints[n].owed and not t.claimed)}
         clean = {n: 0 if n in owed else w for n, w in wanted.items()}
         wanted = clean if any(clean.values()) else wanted
+    wanted = _shared(world, flight, wanted)
     if any(wanted.values()) or "last serving host" not in world.defences:
         was = dict(balancer.wanted)
         if not balancer.write_down(wanted, flight.fence):
@@ -192,6 +215,8 @@ def _move(world: World, flight: Flight, wanted: dict[str, int], names: list[str]
             raise
         world.news.acts.append((flight, "the balancer", lawful))
         world.news.shifts.append((row, before, dict(wanted)))
+        if (share := row.planned[flight.step].input.get("share")) is not None:
+            world.news.shares.append((row, share, dict(wanted)))
         world.say(row, f"weights {wanted}")
     return passed(observed=tuple(Observation(n, serving=wanted[n] > 0) for n in names))
 
@@ -222,6 +247,29 @@ def watch(world: World, flight: Flight, step: Step) -> Answer:
     return pending("watched", world.at(world.now + 40_000))
 
 
+def confirm(world: World, flight: Flight, step: Step) -> Answer:
+    """Wait for a person to go on; what is watched meanwhile may fail."""
+    row = flight.row
+    window = row.windows.get(step.id)
+    if window is None:
+        if step.status is not StepStatus.RUNNING or step.fence != flight.fence:
+            return failed("another worker has opened the window of this step")
+        window = row.windows[step.id] = windows.open_until_confirmed(world, row, step.id)
+    if window.closed == "fail":
+        return failed("it failed while it waited", permanent=True)
+    if step.id in row.asked:
+        window.closed = window.closed or "superseded"
+        return passed("a person has gone on")
+    return pending("until a person goes on", None)
+
+
+def rest(world: World, flight: Flight, step: Step) -> Answer:
+    """Let some time pass."""
+    row = flight.row
+    until = row.rested.setdefault(step.id, world.now + int(row.planned[step.id].input["seconds"] * 1_000))
+    return passed("rested") if world.now >= until else pending("rests", world.at(until))
+
+
 def smoke(world: World, flight: Flight, step: Step) -> Answer:
     """The declared tests see what is bad at once."""
     return failed("a smoke test failed", permanent=True) if flight.row.version in world.bad else passed()
@@ -235,10 +283,13 @@ RUN: dict[str, Callable[[World, Flight, Step], Answer]] = {
     "verify": verify,
     "take_out": take_out,
     "put_in": put_in,
+    "weigh": weigh,
     "shift": shift,
     "drain": drain,
     "backup": once,
     "migrate": once,
     "watch": watch,
+    "confirm": confirm,
+    "rest": rest,
     "smoke": smoke,
 }

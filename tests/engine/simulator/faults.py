@@ -72,6 +72,7 @@ OUTSIDE: dict[str, tuple[int, Callable[[World], bool]]] = {
     "resumed": (6, _said(people.resume)),
     "aborted": (1, _said(people.abort)),
     "abandoned": (1, _said(people.abandon)),
+    "promoted to the full": (2, _said(people.promote_full)),
     "retried": (3, _said(people.retry)),
     "host excluded": (3, _said(people.exclude)),
     "rolled back by hand": (3, _said(people.roll_back)),

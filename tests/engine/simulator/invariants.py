@@ -5,6 +5,8 @@ They judge by the simulator's own memory and by the machines as they are, not by
 
 from __future__ import annotations
 
+import math
+
 from deployments.engine.status import Status, StepStatus, TargetState
 from tests.engine.simulator.rows import Row
 from tests.engine.simulator.world import Violation, World
@@ -106,16 +108,11 @@ def invariant_7(world: World) -> None:
     """Traffic only to hosts proven healthy now."""
     for row, before, now in world.news.shifts:
         for name, weight in now.items():
-            host = world.hosts[name]
-            if weight > before.get(name, 0) and not host.healthy(host.link, world.now):
+            host, comes_in = world.hosts[name], weight and not before.get(name)
+            if comes_in and not host.healthy(host.link, world.now):
                 raise Violation(f"7: {row.id} gave traffic to {name}, which is not healthy")
             alone = not any(now[n] for n in now if n != name)
-            if (
-                weight > before.get(name, 0)
-                and world.endpoints[name].owed
-                and not row.targets[name].claimed
-                and not alone
-            ):
+            if comes_in and world.endpoints[name].owed and not row.targets[name].claimed and not alone:
                 raise Violation(f"7: {row.id} gave traffic to {name}, which is owed")
 
 
@@ -163,9 +160,23 @@ def invariant_11(world: World) -> None:
             raise Violation(f"11: {row.id} waits as {row.status}")
 
 
+def invariant_12(world: World) -> None:
+    """A canary's new version never has more of the traffic than its step says, nor than its hosts can carry."""
+    for row, share, now in world.news.shares:
+        new = [n for n, t in row.targets.items() if t.state is TargetState.ON_TO and now.get(n)]
+        fleet = [n for n, t in row.targets.items() if t.state is not TargetState.OWED]
+        if not new or not any(weight for name, weight in now.items() if name not in new):
+            continue
+        part = 100 * sum(now[name] for name in new) / sum(now.values())
+        if part > share + 0.5 and share:
+            raise Violation(f"12: {row.id} gave {part:.1f} % to the new version where its step says {share} %")
+        if len(new) < math.ceil((part - 0.5) * len(fleet) / 100):
+            raise Violation(f"12: {row.id} gave {part:.1f} % to {len(new)} of {len(fleet)} hosts")
+
+
 INVARIANTS = (
     invariant_1, invariant_2, invariant_3, invariant_4, invariant_5, invariant_6,
-    invariant_7, invariant_8, invariant_9, invariant_10, invariant_11,
+    invariant_7, invariant_8, invariant_9, invariant_10, invariant_11, invariant_12,
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployments.engine import decide as core
 from deployments.engine.facts import Step
 from deployments.engine.status import Outcome, Status, StepStatus, TargetState
-from deployments.engine.strategies import Options
+from deployments.engine.strategies import Unfit
 from tests.engine.simulator import planning
 from tests.engine.simulator.ending import begin_rollback, finish, make_room, may_go_back, move, owe
 from tests.engine.simulator.rows import Row, replace
@@ -13,6 +13,7 @@ from tests.engine.simulator.wakes import due, hint
 from tests.engine.simulator.world import World
 
 PEOPLE = ("bob", "carol", "dave")
+STRATEGIES = ("rolling", "rolling", "canary", "canary", "all-at-once")
 MOST = 4
 """Forward deployments that people ask for in one world."""
 
@@ -24,8 +25,12 @@ def deploy(world: World) -> bool:
     if asked > MOST:
         return False
     version = f"1.{number}.0"
-    row = Row(f"d{number}", version, world.rng.choice(("rolling", "rolling", "rolling", "all-at-once")), number)
-    planning.forward(world, row)
+    row = Row(f"d{number}", version, world.rng.choice(STRATEGIES), number)
+    try:
+        planning.forward(world, row)
+    except Unfit:
+        row.strategy = "rolling"
+        planning.forward(world, row)
     world.rows[row.id] = row
     world.memory.said[row.id] = Status.PENDING
     if world.strikes("version bad under traffic"):
@@ -101,9 +106,25 @@ def retry(world: World, row: Row) -> bool:
 def _release(world: World, row: Row, steps: list[Step]) -> None:
     for step in steps:
         world.memory.released[step.id] += 1
+        row.asked.add(step.id)
         row.steps[step.id] = replace(
             step, held=False, not_before=world.moment, deadline_at=None, failures=0, failing_since=None
         )
+
+
+def promote_full(world: World, row: Row) -> bool:
+    """Go on to the end without waiting on the way."""
+    left = [
+        s for s in row.steps.values() if s.kind in ("watch", "confirm", "rest") and s.status is not StepStatus.FAILED
+    ]
+    if row.status is not Status.IN_PROGRESS or row.aborting or not left:
+        return False
+    for step in left:
+        if (window := row.windows.get(step.id)) is not None:
+            window.closed = window.closed or "superseded"
+        row.past[step.id] = replace(row.steps.pop(step.id), status=StepStatus.SKIPPED, held=False, lease_until=None)
+    _woken(world, row)
+    return True
 
 
 def abort(world: World, row: Row) -> bool:
@@ -203,7 +224,7 @@ def edit(world: World) -> bool:
     """The environment or the installation: its revision rises, and who waits looks again."""
     rng = world.rng
     world.revision += 1
-    world.options = Options(rng.choice(("1", "2", "50%")), rng.choice((0, 1)), rng.choice((0, 10)))
+    world.options = world.some_options()
     if rng.random() < 0.2:
         world.approvals = rng.choice((0, 1, 2))
     wake_all_waiting(world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from deployments.engine import plan as engine
 from deployments.engine.facts import Stage, Step, Target
@@ -15,7 +16,8 @@ from tests.engine.simulator.world import World
 def site(world: World, idle: int = 0) -> engine.Site:
     """What of the installation a plan depends on."""
     names = tuple(e.name for e in world.living())
-    return engine.Site(names, world.balanced, world.smoke, world.once, 20.0, 20.0, idle)
+    owed = tuple(e.name for e in world.living() if e.owed)
+    return engine.Site(names, world.balanced, world.smoke, world.once, 20.0, 20.0, idle, owed=owed)
 
 
 def write(world: World, row: Row, stages: Sequence[PlannedStage], targets: list[Target]) -> None:
@@ -45,12 +47,11 @@ def forward(world: World, row: Row) -> None:
         for e in living
     ]
     row.revision = world.revision
-    options = {"batch": world.options.batch, "max_failures": world.options.max_failures, "bake": world.options.bake}
     wanted = engine.intent(
         version=row.version,
         hosts=[e.name for e in living],
         strategy=row.strategy,
-        options=options,
+        options=asdict(world.options),
         tests=world.smoke,
         revision=world.revision,
         way_back={t.endpoint: t.back_content for t in targets},

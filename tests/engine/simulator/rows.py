@@ -46,6 +46,7 @@ class Window:
     content: str
     closed: str = ""
     held_since: int | None = None
+    open_ended: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +95,8 @@ class Row:
     deployed: int = 0
     good: bool = False
     windows: dict[str, Window] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    rested: dict[str, int] = field(default_factory=dict)
     activated: set[str] = field(default_factory=set)
     releases: int = 0
 

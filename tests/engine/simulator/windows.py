@@ -23,6 +23,13 @@ def open_bake(world: World, row: Row, step: str, seconds: float) -> Window:
     return window
 
 
+def open_until_confirmed(world: World, row: Row, step: str) -> Window:
+    """What is watched while a person is waited for: it may fail, and never passes."""
+    window = Window(row, step, row.version, open_ended=True)
+    _open(world, window, 20_000)
+    return window
+
+
 def _open(world: World, window: Window, length: int) -> None:
     world.windows.append(window)
     rng = world.rng

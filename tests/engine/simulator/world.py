@@ -43,6 +43,7 @@ DEFENCES = frozenset(
         "event with its status",
         "rollback begun at once",
         "held for people",
+        "canary share",
     }
 )
 
@@ -83,6 +84,7 @@ class News:
     claims: list[tuple[Row, Step, dict[str, Target]]] = field(default_factory=list)
     acts: list[tuple[Flight, str, bool]] = field(default_factory=list)
     shifts: list[tuple[Row, dict[str, int], dict[str, int]]] = field(default_factory=list)
+    shares: list[tuple[Row, int, dict[str, int]]] = field(default_factory=list)
     changes: list[tuple[Flight, str, bool]] = field(default_factory=list)
     rollbacks: list[Row] = field(default_factory=list)
     undoes: list[tuple[Row, list[Row]]] = field(default_factory=list)
@@ -146,7 +148,7 @@ class World:
 
     def _policy(self, rng: random.Random) -> None:
         self.revision = 1
-        self.options = Options(rng.choice(("1", "1", "2", "50%")), rng.choice((0, 0, 1)), rng.choice((0, 0, 10)))
+        self.options = self.some_options()
         self.once = rng.choice(((), (), ("backup",), ("migrate",), ("backup", "migrate")))
         self.smoke = rng.random() < 0.25
         self.approvals = rng.choice((0, 0, 1, 2))
@@ -155,6 +157,13 @@ class World:
         self.held = ""
         self.withdrawn: set[str] = set()
         self.bad: set[str] = set()
+
+    def some_options(self) -> Options:
+        """What an installation may tune, drawn anew."""
+        rng = self.rng
+        batch, borne, bake = rng.choice(("1", "1", "2", "50%")), rng.choice((0, 0, 1)), rng.choice((0, 0, 10))
+        weights = rng.choice(((5, 25, 50, 100), (50, 100), (20, 100), (100,)))
+        return Options(batch, borne, bake, rng.choice((0, 0, 5)), weights, rng.choice(((), (), weights[:1])))
 
     # ----------------------------------------------------------------- time and chance
 
