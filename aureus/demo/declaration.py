@@ -13,11 +13,12 @@ from aureus.demo.machines import Machine
 from aureus.demo.scene import Scene
 
 STAGING = {"approvals": 0, "promote_from": None, "gates": "basic", "bake": 0, "sample": 1.0}
-# Short times, so that the story fits into a minute: a real production would watch each batch for minutes.
+# Short times, so that the story fits into a minute: a real production would watch each weight for minutes.
 PRODUCTION = {
     "approvals": 0,
     "promote_from": "staging",
     "gates": "basic",
+    "weights": [10, 50, 100],
     "batch": "1",
     "bake": 4,
     "sample": 1.0,
@@ -47,7 +48,7 @@ def write(scene: Scene, path: Path, **production: object) -> Path:
         "environments": [_staging(scene), _production(scene, {**PRODUCTION, **production})],
         "installations": [
             _installation(scene, "staging", scene.staging, strategy="all-at-once"),
-            _installation(scene, "production", scene.production, strategy="rolling", **_balanced(scene)),
+            _installation(scene, "production", scene.production, strategy="canary", **_balanced(scene)),
         ],
     }
     path.write_text("# What the demo runs on. Apply it with `aureus apply`.\n" + yaml.safe_dump(said, sort_keys=False))
