@@ -70,7 +70,8 @@ def site_of(endpoint: Endpoint) -> Site:
     installation = endpoint.installation
     # Hosts that share one machine need a folder each.
     root = installation.root.replace("{host}", endpoint.host.name)
-    return Site(root, endpoint.slot, unit=installation.unit, restart=installation.restart, port=endpoint.port)
+    unit, restart = (text.replace("{slot}", endpoint.slot) for text in (installation.unit, installation.restart))
+    return Site(root, endpoint.slot, unit=unit, restart=restart, port=endpoint.port)
 
 
 def files_of(version: Version, store: ArtifactStore) -> ReleaseFiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -101,19 +101,30 @@ def request(deployment_id: UUID | str, tests: object, *, actor: Actor) -> SmokeR
     return run
 
 
-def carry_out(run: SmokeRun, deployment: Deployment, outside: Outside) -> SmokeRun:
-    """Run the tests and store what came of them. It counts only if every host runs the version before and after."""
+def carry_out(
+    run: SmokeRun, deployment: Deployment, outside: Outside, *, only: Collection[str] | None = None
+) -> SmokeRun:
+    """Run the tests and store what came of them. It counts only if every host runs the version before and after.
+
+    only: these hosts, and not through the balancer: they have no traffic yet.
+    """
     tests = checked(run.tests)
-    endpoints = endpoints_of(deployment.installation)
+    endpoints = _tested(deployment, only)
     with ThreadPoolExecutor(min(16, len(endpoints) or 1)) as pool:
         before = list(pool.map(lambda e: _side(e, outside), endpoints))
-        sides = [*before, *_through_balancer(deployment)]
+        sides = [*before, *([] if only else _through_balancer(deployment))]
         answers = list(pool.map(lambda pair: (pair, _run_test(*pair)), [(t, s) for t in tests for s in sides]))
         after = dict(pool.map(lambda e: (e.name, _content(e, outside)), endpoints))
     results = [_merge(t, [(s, r) for (asked, s), r in answers if asked is t and r is not None]) for t in tests]
     if elsewhere := _elsewhere(run.content, before, after):
         results = [{**r, "status": "failed", "error": elsewhere} for r in results]
     return _store(run, results, before, after)
+
+
+def _tested(deployment: Deployment, only: Collection[str] | None) -> list[Endpoint]:
+    """Those named, or every host but those that this deployment leaves without traffic."""
+    rest = set(deployment.targets.filter(resting=True).values_list("name", flat=True))
+    return [e for e in endpoints_of(deployment.installation) if (e.name in only if only else e.name not in rest)]
 
 
 def _side(endpoint: Endpoint, outside: Outside) -> Side:

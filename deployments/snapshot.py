@@ -16,6 +16,7 @@ from deployments import policy as policies
 from deployments.engine import facts
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import Status, StepStatus, TargetState
+from deployments.engine.strategies import MAIN, Fleet, Unfit
 from deployments.engine.way_back import way_back
 from deployments.models import Deployment, Freeze, Installation
 from deployments.policy import Policy
@@ -68,7 +69,8 @@ STEPS = """
     ORDER BY stage.position, step.id
 """
 TARGETS = """
-    SELECT name, to_content, nullif(from_content, ''), nullif(back_content, ''), claimed_at IS NOT NULL, serving, state
+    SELECT name, to_content, nullif(from_content, ''), nullif(back_content, ''), claimed_at IS NOT NULL, serving, state,
+           resting
     FROM deployments_target WHERE deployment_id = %s ORDER BY id
 """
 
@@ -89,8 +91,9 @@ def _step(*row: Any) -> facts.Step:
 
 
 def _target(*row: Any) -> facts.Target:
-    name, to_content, from_content, back_content, claimed, serving, state = row
-    return facts.Target(name, to_content, from_content, back_content, claimed, serving, TargetState(state))
+    name, to_content, from_content, back_content, claimed, serving, state, resting = row
+    state = TargetState(state)
+    return facts.Target(name, to_content, from_content, back_content, claimed, serving, state, resting)
 
 
 def start_of(deployment: Deployment, now: datetime) -> facts.Start:
@@ -109,13 +112,29 @@ def start_of(deployment: Deployment, now: datetime) -> facts.Start:
         behind=_behind(deployment),
         frozen_until=frozen.ends if frozen else None,
         frozen=f"frozen until {frozen.ends:%Y-%m-%d %H:%M} UTC: {frozen.reason}" if frozen else "",
-        plan_is_current=deployment.revisions == revisions(installation) or deployment.is_rollback,
+        plan_is_current=deployment.is_rollback
+        or (deployment.revisions == revisions(installation) and changes_the_resting_side(deployment)),
     )
 
 
 def revisions(installation: Installation) -> dict[str, int]:
     """What a plan is made for."""
     return {"environment": installation.environment.revision, "installation": installation.revision}
+
+
+def changes_the_resting_side(deployment: Deployment) -> bool:
+    """Of two sides, whether its plan is for the one that rests now: what ran in between may have switched them."""
+    living = deployment.installation.endpoints.filter(retired=False, host__state="active").exclude(slot=MAIN)
+    endpoints = list(living.select_related("host"))
+    if not endpoints:
+        return True
+    sides = {e.name: e.slot for e in endpoints}
+    fleet = Fleet(tuple(sides), sides=sides, serving={e.name for e in endpoints if e.serving})
+    try:
+        resting, _ = fleet.split()
+    except Unfit:
+        return False
+    return set(resting) == set(deployment.targets.filter(resting=False).values_list("name", flat=True))
 
 
 def broken(deployment: Deployment) -> str:

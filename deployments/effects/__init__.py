@@ -30,6 +30,7 @@ RUN: dict[str, Callable[[Work], Answer]] = {
     "drain": on_balancer.drain,
     "put_in": on_balancer.put_in,
     "weigh": on_balancer.weigh,
+    "switch": on_balancer.switch,
     "shift": on_balancer.shift,
     "backup": on_version.backup,
     "migrate": on_version.migrate,

@@ -1,4 +1,4 @@
-"""Effects on the balancer: take out, drain, put in, weigh, and the shift that a rollback begins with.
+"""Effects on the balancer: take out, drain, put in, weigh, switch, and the shift that a rollback begins with.
 
 The desired weights are written down first, under the fence, then made live on every machine of the balancer.
 """
@@ -10,16 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import structlog
 from django.db.models import Q
 
 from aureus import clock
+from deployments.drivers import HostError
 from deployments.drivers.traffic import Drain, Traffic, TrafficError, wait_drained
 from deployments.effects.work import Work
 from deployments.engine import weights as desired
 from deployments.engine.settle import Answer, Observation, Result, failed, passed, pending
 from deployments.engine.status import TargetState
-from deployments.models import Installation, Pool, Step, Target
+from deployments.models import Endpoint, Installation, Pool, Step, Target
+from deployments.outside import address_of, site_of
 from health.sources.probe import HealthAnswer
+
+log = structlog.get_logger(__name__)
 
 SLICE = 10.0
 """Seconds of draining watched in one effect."""
@@ -42,7 +47,10 @@ def weigh(work: Work) -> Answer:
     if not names:
         return failed("no host runs the new version", permanent=True, rule="health")
     said = f"{work.step.input['share']} % of the traffic for {_list(names)}"
-    return _move(work, lambda before: desired.put_in(before, names, names), names, said)
+    moved = _move(work, lambda before: desired.put_in(before, names, names), _moved(work), said)
+    if work.step.removes:
+        _name_live(work, names)
+    return moved
 
 
 def put_in(work: Work) -> Answer:
@@ -62,10 +70,40 @@ def put_in(work: Work) -> Answer:
     return moved
 
 
+def switch(work: Work) -> Answer:
+    """All traffic at once to the side that was prepared, if enough of it proves healthy at this moment."""
+    there = [work.targets[name] for name in work.step.input["endpoints"]]
+    answers = _ask(work, [t for t in there if t.state != TargetState.OWED])
+    proven = [target.name for target, health in answers if health.healthy]
+    if len(proven) < work.step.input["at_least"]:
+        sick = [f"{target.name}: {health.why}" for target, health in answers if not health.healthy]
+        return failed(f"not switched: {'; '.join(sick) or 'no host is left'}", rule="health")
+    said = f"all traffic switched to {_list(proven)}"
+    moved = _move(work, lambda before: desired.put_in(before, proven, _moved(work)), _moved(work), said)
+    _name_live(work, proven)
+    return moved
+
+
+def _moved(work: Work) -> list[str]:
+    """Everybody whose traffic a step changes."""
+    return [*work.step.input["endpoints"], *work.step.removes]
+
+
+def _name_live(work: Work, names: Sequence[str]) -> None:
+    """Let `current` on these hosts name the slot that has the traffic. It is for people: nothing depends on it."""
+    slots = [work.targets[name].endpoint for name in names if work.targets[name].endpoint.slot != Endpoint.MAIN]
+    for endpoint in slots:
+        try:
+            key = f"{work.key}:{endpoint.name}"
+            work.outside.hosts.set_live(address_of(endpoint.host), site_of(endpoint), fence=work.fence, key=key)
+        except HostError as error:
+            log.warning("current was not switched", host=endpoint.name, error=error.sentence)
+
+
 def shift(work: Work) -> Answer:
     """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess."""
     # A changed host counts once it was seen to run where it goes back to; the others run what we recorded.
-    there = [t for t in work.targets.values() if t.to_content and t.observed in ("", t.to_content)]
+    there = [t for t in work.targets.values() if t.to_content and not t.resting and t.observed in ("", t.to_content)]
     asked = _ask(work, [t for t in there if t.state != TargetState.OWED])
     proven = [target.name for target, health in asked if health.healthy]
     before = _weights(work.installation)
@@ -128,7 +166,7 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
             # What never became live is not what the next change starts from.
             _write_down(work, before)
             raise
-    seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names)
+    seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names if name in wanted)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
 
 
@@ -165,7 +203,7 @@ STRUCTURE = frozenset({"not_ours", "unknown_endpoint", "missing_endpoint"})
 """What a balancer says that does not know our endpoints, or not all of them."""
 
 
-BRINGS_IN = frozenset({"put_in", "weigh"})
+BRINGS_IN = frozenset({"put_in", "weigh", "switch"})
 """Kinds of step that give traffic to hosts which had none."""
 
 

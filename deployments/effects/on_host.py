@@ -114,7 +114,9 @@ def activate(work: Work) -> Answer:
     )  # fmt: skip
     if answer.state == "running":
         return pending(f"{work.target.name} is restarting", clock.now() + timedelta(seconds=1), rule="activate")
-    work.outside.hosts.set_live(work.address, work.site, fence=work.fence, key=f"{work.key}:live")
+    if work.endpoint.slot == Endpoint.MAIN:
+        # Of two slots the one that traffic is switched to is named then.
+        work.outside.hosts.set_live(work.address, work.site, fence=work.fence, key=f"{work.key}:live")
     seen = Observation(work.target.name, True, to, None)
     return passed(f"{work.target.name} was switched to {number_of(to)}", observed=(seen,), rule="activate")
 

@@ -89,10 +89,13 @@ def _once(work: Work, command: str) -> Answer:
 
 
 def smoke(work: Work) -> Answer:
-    """The tests declared for this installation, against every host and once through the balancer."""
+    """The tests declared for this installation, against every host and once through the balancer.
+
+    Against a side that rests they run before it has any traffic, and not through the balancer.
+    """
     run = smoke_tests.ask(work.deployment, work.installation.smoke, asked_by="aureus", by_step=True)
     Step.objects.filter(pk=work.step.pk, fence=work.fence).update(smoke_run=run)
-    run = smoke_tests.carry_out(run, work.deployment, work.outside)
+    run = smoke_tests.carry_out(run, work.deployment, work.outside, only=work.step.input.get("endpoints"))
     if run.verdict == "passed":
         return passed(f"{len(run.results)} smoke tests passed", rule="smoke")
     first: dict[str, Any] = next((r for r in run.results if r["status"] != "passed"), {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployments.engine.facts import Deployment, OnFailure, Stage, Step, earliest
+from deployments.engine.facts import Deployment, OnFailure, Stage, Step, Target, earliest
 from deployments.engine.settle import gives_up
 from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus, TargetState
 
@@ -171,7 +171,14 @@ def newly_owed(d: Deployment) -> frozenset[str]:
 def left_behind(d: Deployment) -> frozenset[str]:
     """Hosts that were changed and neither proven nor serving when a deployment ends and nothing will undo it: owed."""
     changed = (t for t in d.targets if t.claimed and t.state is not TargetState.OWED)
-    return frozenset(t.endpoint for t in changed if t.state is not TargetState.ON_TO or not t.serving)
+    return frozenset(t.endpoint for t in changed if not _arrived(t))
+
+
+def _arrived(target: Target) -> bool:
+    """Where it belongs, with traffic; or without, where it was only relieved of it or was to have none."""
+    if target.resting:
+        return target.state in (TargetState.ON_TO, TargetState.UNTOUCHED)
+    return target.state is TargetState.ON_TO and target.serving
 
 
 def _due(step: Step, now: datetime) -> bool:
@@ -256,6 +263,8 @@ def _waits_on_host(step: Step) -> bool:
 def _completed(d: Deployment) -> Finish:
     owed = sorted(d.owed | left_behind(d))
     without = f"; owed: {', '.join(owed)}" if owed else ""
-    if owed and all(t.endpoint in owed for t in d.targets if t.claimed):
+    claimed = [t for t in d.targets if t.claimed]
+    # Those that were to serve count; where all of it was about the side that rests, that side does.
+    if owed and all(t.endpoint in owed for t in [t for t in claimed if not t.resting] or claimed):
         return Finish(Status.FAILED, f"no host could be brought where it belongs{without}", Outcome.ERROR)
     return Finish(Status.DEPLOYED, f"every step passed{without}")

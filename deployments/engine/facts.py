@@ -72,7 +72,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One host's part in one deployment, as last observed."""
+    """One host's part in one deployment, as last observed. resting: it has no traffic when this has ended well."""
 
     endpoint: str
     to_content: str
@@ -81,6 +81,7 @@ class Target:
     claimed: bool = False
     serving: bool = False
     state: TargetState = TargetState.UNTOUCHED
+    resting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

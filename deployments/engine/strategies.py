@@ -7,6 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 
+MAIN = "main"
+"""The slot of an application that has one place on each host."""
+SIDES = ("blue", "green")
+"""The slots of an application that has two sides, of which one serves."""
+
 
 class Unfit(ValueError):
     """The strategy or its options do not fit this installation; the text says why."""
@@ -37,7 +42,8 @@ class Fleet:
     """What a strategy knows of the endpoints, each in the order in which the installation names it.
 
     zones: the zone of an endpoint; those without one are alike. sick: unhealthy when last seen. owed: not where they
-    belong. balanced: a balancer stands in front.
+    belong. balanced: a balancer stands in front. sides: the slot of each endpoint, where there are two of which one
+    serves. serving: who has traffic.
     """
 
     endpoints: tuple[str, ...]
@@ -45,6 +51,21 @@ class Fleet:
     sick: Collection[str] = ()
     owed: Collection[str] = ()
     balanced: bool = False
+    sides: Mapping[str, str] = field(default_factory=dict)
+    serving: Collection[str] = ()
+
+    def split(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The side that rests and the side that serves. Where nobody serves the first side named is deployed to.
+
+        Raises Unfit where one side has no host left.
+        """
+        names = list(dict.fromkeys(self.sides[name] for name in self.endpoints))
+        if len(names) < len(SIDES):
+            raise Unfit(f"only {names[0]} has hosts: a deployment needs a side that rests")
+        served = {side: sum(self.sides[name] == side for name in self.serving) for side in names}
+        resting = min(names, key=lambda side: served[side])
+        idle = tuple(name for name in self.endpoints if self.sides[name] == resting)
+        return idle, tuple(name for name in self.endpoints if name not in idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +75,8 @@ class Part:
     min_serving: hosts that must serve meanwhile. bake: seconds it is watched. rest: seconds until the next part.
     before, weight: percent of the traffic that the new version has while these hosts change, and once they have; None
     where every host that serves has its equal share. arrived: all hosts of the new version once this part is done.
-    pause: a person has to say that it goes on.
+    pause: a person has to say that it goes on. replaces: who has no traffic any more once this part is done.
+    resting: these hosts have no traffic until it is switched to them. retires: nor do they get any afterwards.
     """
 
     endpoints: tuple[str, ...]
@@ -65,6 +87,9 @@ class Part:
     weight: int | None = None
     arrived: tuple[str, ...] = ()
     pause: bool = False
+    replaces: tuple[str, ...] = ()
+    resting: bool = False
+    retires: bool = False
 
 
 def batch_size(batch: str, hosts: int) -> int:
@@ -82,6 +107,7 @@ def batch_size(batch: str, hosts: int) -> int:
 
 def all_at_once(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     """Everybody together: for staging."""
+    _one_side(fleet, "all-at-once")
     return (Part(fleet.endpoints, 0, options.bake, arrived=fleet.endpoints),)
 
 
@@ -90,6 +116,7 @@ def rolling(fleet: Fleet, options: Options) -> tuple[Part, ...]:
 
     The unhealthy go first, since nobody misses them, then the owed. Two zones are never touched at once.
     """
+    _one_side(fleet, "rolling")
     names = _worst_first(fleet)
     size = batch_size(options.batch, len(names))
     batches = [batch for zone in _zones(fleet, names) for batch in _cut(zone, size)]
@@ -100,12 +127,24 @@ def rolling(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     return (*parts[:-1], replace(parts[-1], rest=0.0))
 
 
+def blue_green(fleet: Fleet, options: Options) -> tuple[Part, ...]:
+    """The side that rests is changed and proven while the other serves; then all traffic is switched at once."""
+    if not fleet.sides:
+        raise Unfit("blue-green needs two sides of which one serves: declare slots or pools; or choose rolling")
+    _needs_balancer(fleet, "blue-green")
+    idle, live = fleet.split()
+    return (Part(idle, 0, options.bake, arrived=idle, replaces=live, resting=True),)
+
+
 def canary(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     """Weight after weight. At weight w at least ceil(w·N) of N hosts have the new version, so that none is overrun.
 
-    While hosts change, the new version keeps the weight it has, or has what its hosts can carry by now.
+    While hosts change, the new version keeps the weight it has, or has what its hosts can carry by now. Where there are
+    two sides, the whole side that rests is changed first, and only weights follow.
     """
     _check_canary(fleet, options)
+    if fleet.sides:
+        return _canary_of_sides(fleet, options)
     names, size = _well_first(fleet), batch_size(options.batch, len(fleet.endpoints))
     parts: list[Part] = []
     done, reached = 0, 0
@@ -122,6 +161,17 @@ def canary(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def _canary_of_sides(fleet: Fleet, options: Options) -> tuple[Part, ...]:
+    idle, live = fleet.split()
+    parts, reached = [], 0
+    for number, weight in enumerate(options.weights):
+        pause, out = weight in options.pause_at, live if weight == 100 else ()
+        hosts = () if number else idle
+        parts.append(Part(hosts, 0, options.bake, 0.0, reached, weight, idle, pause, out, resting=True))
+        reached = weight
+    return tuple(parts)
+
+
 def weights_wrong(weights: Sequence[int], pause_at: Sequence[int]) -> str:
     """What is wrong with a canary's weights; "" where nothing is."""
     rising = all(low < high for low, high in pairwise(weights))
@@ -133,12 +183,23 @@ def weights_wrong(weights: Sequence[int], pause_at: Sequence[int]) -> str:
 
 
 def _check_canary(fleet: Fleet, options: Options) -> None:
-    if not fleet.balanced:
-        raise Unfit("a canary needs a balancer that shares the traffic out; without one choose rolling")
+    _needs_balancer(fleet, "a canary")
     if len(fleet.endpoints) < 2:
-        raise Unfit("a canary needs two hosts: one for the new version and one for the old; choose rolling")
+        raise Unfit("a canary needs two hosts, or slots: something for the new version and for the old; choose rolling")
     if wrong := weights_wrong(options.weights, options.pause_at):
         raise Unfit(wrong)
+
+
+def _needs_balancer(fleet: Fleet, what: str) -> None:
+    if not fleet.balanced:
+        raise Unfit(f"{what} needs a balancer that shares the traffic out; without one choose rolling")
+
+
+def _one_side(fleet: Fleet, strategy: str) -> None:
+    if fleet.sides:
+        raise Unfit(
+            f"{strategy} changes hosts that serve, and here one of two sides rests: choose blue-green or canary"
+        )
 
 
 def _worst_first(fleet: Fleet) -> tuple[str, ...]:
@@ -174,7 +235,12 @@ def _upto(batches: Sequence[tuple[str, ...]], number: int) -> tuple[str, ...]:
 
 Strategy = Callable[[Fleet, Options], tuple[Part, ...]]
 
-STRATEGIES: dict[str, Strategy] = {"all-at-once": all_at_once, "canary": canary, "rolling": rolling}
+STRATEGIES: dict[str, Strategy] = {
+    "all-at-once": all_at_once,
+    "blue-green": blue_green,
+    "canary": canary,
+    "rolling": rolling,
+}
 
 
 def parts_of(strategy: str, fleet: Fleet, options: Options) -> tuple[Part, ...]:

@@ -50,6 +50,8 @@ def shared(weights: Mapping[str, int], new: Collection[str], share: int, fleet: 
     """
     old = [name for name, weight in weights.items() if weight and name not in new]
     fresh = [name for name, weight in weights.items() if weight and name in new]
+    if fresh and share >= 100:
+        return {name: FULL if name in fresh else 0 for name in weights}
     if not old or not fresh:
         return {name: FULL if weight else 0 for name, weight in weights.items()}
     one, other = _weights(min(share, max(1, 100 * len(fresh) // max(fleet, 1))), len(fresh), len(old))

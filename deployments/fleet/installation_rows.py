@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployments import policy as policies
@@ -81,17 +81,34 @@ def _endpoints(row: Installation, one: DeclaredInstallation, difference: Differe
     """Whether any endpoint changed."""
     before = len(difference.changes)
     hosts = {h.name: h for h in row.environment.hosts.filter(name__in=one.hosts, state=Host.State.ACTIVE)}
-    known = {e.host.name: e for e in row.endpoints.select_related("host").filter(slot="main")}
-    for name in one.hosts:
-        if name not in known:
-            Endpoint.objects.create(installation=row, host=hosts[name], port=one.port)
-            _tell(row, name, ADDED, (Changed("port", None, one.port),), difference)
+    known = {(e.host.name, e.slot): e for e in row.endpoints.select_related("host")}
+    wanted = {(host, slot): port for host, slot, port in one.places()}
+    _demand_room(row, known, wanted, difference)
+    for (name, slot), port in wanted.items():
+        if (name, slot) not in known:
+            endpoint = Endpoint.objects.create(installation=row, host=hosts[name], slot=slot, port=port)
+            _tell(row, endpoint.name, ADDED, (Changed("port", None, port),), difference)
         else:
-            _endpoint(row, known[name], one.port, difference)
-    for name in known:
-        if name not in one.hosts and not known[name].retired:
-            _retire_endpoint(row, known[name], difference)
+            _endpoint(row, known[name, slot], port, difference)
+    for place, endpoint in known.items():
+        if place not in wanted and not endpoint.retired:
+            _retire_endpoint(row, endpoint, difference)
     return len(difference.changes) > before
+
+
+Place = tuple[str, str]
+
+
+def _demand_room(
+    row: Installation, known: Mapping[Place, Endpoint], wanted: Mapping[Place, int], difference: Difference
+) -> None:
+    """Refuse to turn what serves in one place into two sides, or back: nobody would serve until the next deployment."""
+    serving = [place for place, endpoint in known.items() if endpoint.serving and not endpoint.retired]
+    if serving and not any(place in wanted for place in serving) and {p[1] for p in serving} != {p[1] for p in wanted}:
+        why = (
+            "cannot turn to other sides while it serves: declare them as another application, and retire this one later"
+        )
+        difference.refuse(f"installation {row.application} of {row.environment}", why)
 
 
 def _endpoint(row: Installation, endpoint: Endpoint, port: int, difference: Difference) -> None:
@@ -99,7 +116,7 @@ def _endpoint(row: Installation, endpoint: Endpoint, port: int, difference: Diff
     changed = differing(endpoint, {"port": port})
     if not changed and not returned:
         return
-    change = _tell(row, endpoint.host.name, RETURNED if returned else CHANGED, changed, difference)
+    change = _tell(row, endpoint.name, RETURNED if returned else CHANGED, changed, difference)
     if changed and not returned and (busy := running.of_installation(row)):
         difference.refuse(change.title, f"port cannot change while {busy}")
     endpoint.save(update_fields=["port", "retired"])
@@ -107,7 +124,7 @@ def _endpoint(row: Installation, endpoint: Endpoint, port: int, difference: Diff
 
 def _retire_endpoint(row: Installation, endpoint: Endpoint, difference: Difference) -> None:
     note = "it gets no more versions; a balancer sends it requests until the next deployment"
-    change = _tell(row, endpoint.host.name, RETIRED, (), difference, note if row.balancer else "")
+    change = _tell(row, endpoint.name, RETIRED, (), difference, note if row.balancer else "")
     if busy := running.of_installation(row):
         difference.refuse(change.title, f"cannot be retired while {busy}")
     endpoint.retired = True

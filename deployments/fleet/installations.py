@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from deployments import policy as policies
 from deployments.drivers import Site
 from deployments.drivers.caddy_config import CaddySite, ConfigInvalid
-from deployments.engine.strategies import STRATEGIES, Fleet, Unfit, parts_of
+from deployments.engine.strategies import MAIN, SIDES, STRATEGIES, Fleet, Unfit, parts_of
 from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
 from deployments.fleet.fields import PATH, Fields
 from deployments.policy import Policy, PolicyError
@@ -50,6 +50,17 @@ class DeclaredInstallation:
     policy: Mapping[str, Any] = field(default_factory=dict)
     backup: str = ""
     migrate: str = ""
+    slots: Mapping[str, int] = field(default_factory=dict)
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def places(self) -> Iterator[tuple[str, str, int]]:
+        """Host, slot and port of every endpoint."""
+        for host in self.hosts:
+            if self.slots:
+                yield from ((host, slot, port) for slot, port in self.slots.items())
+            else:
+                slot = next((pool for pool, hosts in self.pools.items() if host in hosts), MAIN)
+                yield host, slot, self.port
 
 
 def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> DeclaredInstallation:
@@ -68,7 +79,7 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         root=row.text("root", pattern=PATH, like="an absolute path"),
         unit=row.text("unit", "", most=200),
         restart=row.text("restart", "", most=500),
-        port=row.number("port", 1, 65_535),
+        port=row.number("port", 1, 65_535, 0 if row.given("slots") else None),
         url=_url(row),
         health=row.text("health", "/health", pattern=PATH, like="a path such as /health", most=200),
         metrics=row.text("metrics", "", pattern=PATH, like="a path such as /metrics", most=200),
@@ -82,6 +93,8 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         policy=overrides,
         backup=row.text("backup", "", most=500),
         migrate=row.text("migrate", "", most=500),
+        slots=_slots(row),
+        pools=_pools(row),
     )
     row.end()
     if row.usable:
@@ -104,6 +117,30 @@ def _hosts(row: Fields, environment: DeclaredEnvironment | None) -> tuple[str, .
         row.wrong("hosts", "must name at least one host, and each of them once")
     # The order of the plan is the order of the environment's hosts.
     return tuple(host.name for host in environment.hosts if host.name in named)
+
+
+def _slots(row: Fields) -> dict[str, int]:
+    """The port of each slot; two of them, or none."""
+    given = row.mapping("slots")
+    ports = Fields(given, row.at("slots"), row.errors)
+    found = {name: ports.number(name, 1, 65_535) for name in given if name in SIDES}
+    ports.end(SIDES)
+    if given and (set(given) != set(SIDES) or len(set(found.values())) < len(SIDES)):
+        row.wrong("slots", "must give blue and green a port each, such as {blue: 8081, green: 8082}")
+    if given and row.given("port"):
+        row.wrong("port", "each slot has its own: leave this one out")
+    return found
+
+
+def _pools(row: Fields) -> dict[str, tuple[str, ...]]:
+    """The hosts of each side; two of them, or none."""
+    given = row.mapping("pools")
+    hosts = Fields(given, row.at("pools"), row.errors)
+    found = {name: tuple(hosts.texts(name) or ()) for name in given if name in SIDES}
+    hosts.end(SIDES)
+    if given and (set(given) != set(SIDES) or not all(found.values())):
+        row.wrong("pools", "must name the hosts of blue and of green, such as {blue: [web-1], green: [web-2]}")
+    return found
 
 
 def _overrides(row: Fields, environment: DeclaredEnvironment | None) -> dict[str, Any]:
@@ -167,24 +204,41 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
         row.wrong("unit", "give either a systemd unit or a restart command, and not both")
     for one in sorted(OURS & set(found.hosts)):
         row.wrong("hosts", f"{one} cannot be the name of a host that runs an application")
+    _sided(row, found)
     if found.listen and not found.balancer:
         row.wrong("listen", "is the address on which a balancer answers: name the balancer")
     if {"{", "}"} & set(found.root.replace("{host}", "")):
         row.wrong("root", "knows {host} for the host's name, and no other word in braces")
-    try:
-        if found.root:
-            Site(found.root, unit=found.unit, restart=found.restart)
-    except ValueError as error:
-        row.errors.append((row.path, str(error)))
+    _located(row, found)
     if environment is None:
         return
     if found.balancer:
         _balanced(row, found, environment)
     try:
-        fleet = Fleet(found.hosts or ("any",), balanced=bool(found.balancer))
+        sides = {f"{host} {slot}": slot for host, slot, _ in found.places() if slot != MAIN}
+        fleet = Fleet(tuple(sides) or found.hosts or ("any",), balanced=bool(found.balancer), sides=sides)
         parts_of(found.strategy, fleet, policies.tightened(environment.policy, found.policy).options())
     except Unfit as error:
         row.wrong("strategy", str(error))
+
+
+def _sided(row: Fields, found: DeclaredInstallation) -> None:
+    """Two sides: on each host in two slots, or on hosts of their own."""
+    if found.slots and found.pools:
+        row.wrong("pools", "are for sides on hosts of their own, slots for both on each host: give one of them")
+    named = [host for hosts in found.pools.values() for host in hosts]
+    if found.pools and sorted(named) != sorted(found.hosts):
+        row.wrong("pools", "must name each host of the installation once")
+    if found.slots and found.unit and "{slot}" not in found.unit:
+        row.wrong("unit", "must name the slot, such as app@{slot}: each slot is a service of its own")
+
+
+def _located(row: Fields, found: DeclaredInstallation) -> None:
+    try:
+        if found.root:
+            Site(found.root, unit=found.unit.replace("{slot}", SIDES[0]), restart=found.restart)
+    except ValueError as error:
+        row.errors.append((row.path, str(error)))
 
 
 def _balanced(row: Fields, found: DeclaredInstallation, environment: DeclaredEnvironment) -> None:

@@ -162,13 +162,19 @@ def _refresh_way_back(deployment: Deployment) -> None:
 def _replan(deployment: Deployment, now: datetime) -> core.Finish | None:
     """A plan for the revision that holds now; yes said to the old plan does not count for it.
 
+    It does where nothing was edited: of two sides the other one rests by now, and what was approved is the same.
     Where the installation was edited so that no plan fits any more, how the deployment ends.
     """
+    edited = deployment.revisions != revisions(deployment.installation)
     try:
         stages, targets = rows.forward(deployment, now)
     except Unfit as error:
         return core.Finish(Status.FAILED, f"no plan fits the installation as it is now: {error}", Outcome.STALE)
     rows.write(deployment, stages, targets, now)
+    if not edited:
+        deployment.refresh_from_db(fields=["intent", "plan_hash", "revisions"])
+        record(deployment.stream, "deployment.replanned", AUREUS, plan_hash=deployment.plan_hash, approvals_lost=0)
+        return None
     names = ("intent", "plan_hash", "revisions")
     _update(deployment, **{name: getattr(deployment, name) for name in names})
     lost = Approval.objects.filter(deployment=deployment).exclude(plan_hash=deployment.plan_hash).count()

@@ -11,7 +11,7 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict
 from deployments import identity
-from deployments.engine import plan as planning
+from deployments.engine.plan_back import plan_rollback
 from deployments.engine.status import Status, TargetState
 from deployments.lifecycle import rows
 from deployments.lifecycle.moves import move
@@ -22,8 +22,9 @@ from deployments.snapshot import back_for, goods, policy_of
 
 def belongs(current: Deployment) -> dict[str, str]:
     """The content of each endpoint by the current deployment; an endpoint that it did not know has its version's."""
-    # A rollback may have brought hosts to different versions, each to its own way back.
-    own = {t.name: t.to_content for t in current.targets.all() if t.to_content and current.is_rollback}
+    # A rollback may have brought hosts to different versions, each to its own way back; the side that rests keeps its.
+    kept = [t for t in current.targets.all() if t.to_content and (current.is_rollback or t.resting)]
+    own = {t.name: t.to_content for t in kept}
     here = rows.endpoints_of(current.installation)
     return {e.name: own.get(e.name, current.version.content) for e in here}
 
@@ -49,10 +50,10 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
         wake_at=now,
     )
     endpoints = rows.endpoints_of(installation)
-    site = rows.site_of(installation, [e.name for e in endpoints], policy_of(installation))
+    site = rows.site_of(installation, endpoints, policy_of(installation))
     others_serve = any(e.serving and e.name not in names for e in endpoints)
     astray = [e.name for e in sorted(endpoints, key=lambda e: e.serving) if e.name in names]
-    stages = planning.plan_rollback(site, astray, untouched_serve=others_serve)
+    stages = plan_rollback(site, astray, untouched_serve=others_serve, resting=_resting(current))
     deployment.save(force_insert=True)
     rows.write(deployment, stages, _targets(deployment, current, names), now)
     deployment.refresh_from_db(fields=["created_at"])
@@ -77,9 +78,14 @@ def _current(installation: Installation) -> Deployment:
     return current
 
 
+def _resting(current: Deployment) -> set[str]:
+    """Endpoints of the side that the current deployment left without traffic."""
+    return {t.name for t in current.targets.all() if t.resting}
+
+
 def _targets(deployment: Deployment, current: Deployment, names: Collection[str]) -> list[Target]:
     """Those astray are changed from now on; the others only count as serving."""
-    where, proven = belongs(current), goods(deployment.installation)
+    where, proven, resting = belongs(current), goods(deployment.installation), _resting(current)
     now = clock.now()
     return [
         Target(
@@ -92,6 +98,7 @@ def _targets(deployment: Deployment, current: Deployment, names: Collection[str]
             claimed_at=now if e.name in names else None,
             serving=e.serving,
             state=TargetState.CHANGED if e.name in names else TargetState.UNTOUCHED,
+            resting=e.name in resting,
         )
         for e in rows.endpoints_of(deployment.installation)
     ]

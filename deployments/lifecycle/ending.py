@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -133,12 +133,17 @@ def _ways_back(origin: Deployment, covered: Iterable[Target]) -> dict[str, str]:
     """
     covered, proven = list(covered), goods(origin.installation)
     planned = {t.name: t.back_content for t in origin.targets.all()}
+    relieved = {t.name for t in origin.targets.all() if t.resting}
+    if not relieved <= {t.name for t in covered}:
+        relieved = set()  # single hosts of it: they stay like the others
     activated = _activated({origin.pk, *(t.deployment_id for t in covered)})
     found = {}
     for target in covered:
         back = planned.get(target.name) or target.back_content
         good = back if back in proven else back_for(proven, running="", to_content=target.to_content)
-        found[target.name] = good if target.name in activated else target.from_content or good
+        # The side that served is gone back to as a whole, and as any version only where it is good.
+        keeps = target.name not in activated and (target.name not in relieved or target.from_content in proven)
+        found[target.name] = (target.from_content if keeps else "") or good
     return found
 
 
@@ -195,7 +200,8 @@ def begin_rollback(
     covered = _covered(origin, also)
     backs = _ways_back(origin, covered)
     to = {name: to_content or back for name, back in backs.items()}
-    version = _version_of(origin, filter(None, to.values()))
+    activated = _activated({origin.pk, *(t.deployment_id for t in covered)})
+    version = _version_of(origin, filter(None, _serving_then(origin, to)))
     rollback = Deployment(
         installation=origin.installation,
         version=version,
@@ -207,7 +213,6 @@ def begin_rollback(
         because=reason,
         wake_at=now,
     )
-    activated = _activated({origin.pk, *(t.deployment_id for t in covered)})
     stages, targets = rows.undoing(rollback, covered, to, activated, now)
     rollback.save(force_insert=True)
     rows.write(rollback, stages, targets, now)
@@ -219,6 +224,15 @@ def begin_rollback(
     move(rollback, Status.IN_PROGRESS, actor=actor, reason=reason, started_at=now)
     page(origin, f"{origin} is being rolled back to {version.number}: {reason}")
     return rollback
+
+
+def _serving_then(origin: Deployment, to: Mapping[str, str]) -> list[str]:
+    """What the hosts that serve afterwards run: of two sides the other one."""
+    endpoints = rows.endpoints_of(origin.installation)
+    if not rows.sides(endpoints):
+        return list(to.values())
+    left = rows.served_by(origin)
+    return [to.get(e.name, e.recorded) for e in endpoints if e.name not in left]
 
 
 def _version_of(origin: Deployment, contents: Iterable[str]) -> Version:

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from datetime import datetime
 
 from deployments.engine import plan as planning
-from deployments.engine.plan import PlannedStage, Site
+from deployments.engine.plan_back import plan_rollback
+from deployments.engine.stages import PlannedStage, Site
 from deployments.engine.status import TargetState
 from deployments.models import Deployment, Endpoint, Installation, Stage, Step, Target
 from deployments.policy import Policy
@@ -21,17 +22,24 @@ def endpoints_of(installation: Installation) -> list[Endpoint]:
     )
 
 
-def site_of(installation: Installation, names: Iterable[str], policy: Policy) -> Site:
+def site_of(installation: Installation, endpoints: Sequence[Endpoint], policy: Policy) -> Site:
     """What of an installation a plan depends on."""
     commands = (("backup", installation.backup_command), ("migrate", installation.migrate_command))
     return Site(
-        tuple(names),
+        tuple(e.name for e in endpoints),
         balanced=installation.balancer_id is not None,
         smoke=bool(installation.smoke),
         once=tuple(kind for kind, command in commands if command),
         healthy_within=policy.healthy_within,
         drain_within=policy.drain_within,
+        sides=sides(endpoints),
+        serving=tuple(e.name for e in endpoints if e.serving),
     )
+
+
+def sides(endpoints: Iterable[Endpoint]) -> dict[str, str]:
+    """The slot of each endpoint where there are two sides of which one serves; nothing where all hosts serve."""
+    return {e.name: e.slot for e in endpoints if e.slot != Endpoint.MAIN}
 
 
 def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, ...], list[Target]]:
@@ -39,24 +47,25 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
     installation, version = deployment.installation, deployment.version
     policy, endpoints, proven = policy_of(installation), endpoints_of(installation), goods(installation)
     options = policy.options()
-    site = site_of(installation, [e.name for e in endpoints], policy)
     site = replace(
-        site,
+        site_of(installation, endpoints, policy),
         idle=sum(not e.serving for e in endpoints),
         zones={e.name: e.host.zone for e in endpoints},
         sick=tuple(e.name for e in endpoints if e.healthy is False),
         owed=tuple(e.name for e in endpoints if e.owed),
     )
     stages = planning.plan(site, deployment.strategy, options)
+    changing = {p.target for s in stages for p in s.steps if p.kind == "activate"}
     targets = [
         Target(
             deployment=deployment,
             endpoint=e,
             name=e.name,
             from_content=e.recorded,
-            to_content=version.content,
+            to_content=version.content if e.name in changing else e.recorded,
             back_content=back_for(proven, running=e.recorded, to_content=version.content),
             serving=e.serving,
+            resting=e.name not in changing,
         )
         for e in endpoints
     ]
@@ -110,6 +119,11 @@ def write(deployment: Deployment, stages: Sequence[PlannedStage], targets: Seque
     Target.objects.bulk_create(targets)
 
 
+def served_by(deployment: Deployment | None) -> set[str]:
+    """Of two sides the endpoints that a deployment gave the traffic to, or was about to."""
+    return {t.name for t in deployment.targets.all() if not t.resting} if deployment else set()
+
+
 def undoing(
     rollback: Deployment, covered: Sequence[Target], to: dict[str, str], activated: Collection[str], now: datetime
 ) -> tuple[tuple[PlannedStage, ...], list[Target]]:
@@ -120,9 +134,12 @@ def undoing(
     names = [t.name for t in sorted(covered, key=lambda t: t.serving)]
     by_name = {t.name: t for t in covered}
     untouched_serve = any(e.serving and e.name not in by_name for e in endpoints)
-    site = site_of(installation, [e.name for e in endpoints], policy)
-    kept = [name for name in names if site.balanced and name not in activated]
-    stages = planning.plan_rollback(site, names, untouched_serve=untouched_serve, kept=kept)
+    site = site_of(installation, endpoints, policy)
+    leaves = served_by(rollback.reverts) if site.sides else set()
+    rests = [name for name in names if name in leaves]
+    unchanged = [name for name in names if name not in (rests if site.sides else activated)]
+    kept = unchanged if site.balanced else []
+    stages = plan_rollback(site, names, untouched_serve=untouched_serve, kept=kept, resting=rests)
     targets = []
     for e in endpoints:
         known = by_name.get(e.name)
@@ -136,6 +153,7 @@ def undoing(
                 claimed_at=now if known else None,
                 serving=known.serving if known else e.serving,
                 state=TargetState.CHANGED if known else TargetState.UNTOUCHED,
+                resting=e.name in leaves,
             )
         )
     return stages, targets

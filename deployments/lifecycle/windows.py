@@ -36,7 +36,7 @@ def open_after(deployment: Deployment) -> Window | None:
     if deployment.is_convergence:
         return None  # the window of the deployment that it completes is the one that counts
     policy = policy_of(deployment.installation)
-    arrived = deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False)
+    arrived = deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False, resting=False)
     targets = list(arrived.select_related("endpoint__host", "endpoint__installation__environment"))
     if not targets:
         return None

@@ -168,6 +168,7 @@ class Target(models.Model):
     to_content = models.CharField(max_length=150, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its activation was first claimed.")
     serving = models.BooleanField(default=False)
+    resting = models.BooleanField(default=False, help_text="It has no traffic when this has ended well.")
     observed = models.CharField(max_length=150, blank=True)
     observed_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=choices(TargetState), default=TargetState.UNTOUCHED)

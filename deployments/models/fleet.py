@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from aureus.journal.models import ClockTimestamp
+from deployments.engine.strategies import MAIN
 from deployments.engine.truth import Standing
 from releases.models import Application
 
@@ -134,7 +135,9 @@ class Endpoint(models.Model):
 
     installation = models.ForeignKey(Installation, on_delete=models.PROTECT, related_name="endpoints")
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="endpoints")
-    slot = models.CharField(max_length=10, default="main")
+    MAIN = MAIN
+
+    slot = models.CharField(max_length=10, default=MAIN)
     port = models.PositiveIntegerField()
     retired = models.BooleanField(default=False)
     recorded = models.CharField(max_length=150, blank=True, help_text="The content that our record says runs here.")
@@ -163,7 +166,7 @@ class Endpoint(models.Model):
     @property
     def name(self) -> str:
         """What the plan and the balancer call it."""
-        return self.host.name if self.slot == "main" else f"{self.host.name}-{self.slot}"
+        return self.host.name if self.slot == self.MAIN else f"{self.host.name}-{self.slot}"
 
     @property
     def standing(self) -> str:

@@ -46,8 +46,9 @@ class Fleet:
         """A host answers with the content its slot points to, unless that content is sick there."""
         name = url.split("//")[1].split(":")[0]
         machine = self.hosts.at(name)
-        running = machine.site(self.root).slots.get("main")
-        if running is None or machine.unreachable:
+        slot = self.slot_of(url)
+        running = machine.site(self.root).slots.get(slot)
+        if running is None or machine.unreachable or self.is_stopped(name, slot):
             return HealthAnswer(False, None, "no answer", None)
         number = running.rsplit("-", 1)[0]
         if (name, number) in self.sick or ("*", number) in self.sick:
@@ -55,6 +56,14 @@ class Fleet:
         if expected and expected != running:
             return HealthAnswer(False, number, f"it runs {number}", 0.01)
         return HealthAnswer(True, number, f"it is healthy and runs {number}", 0.01)
+
+    def slot_of(self, url: str) -> str:
+        """The slot that answers there."""
+        return "main"
+
+    def is_stopped(self, name: str, slot: str) -> bool:
+        """Whether the service of a slot does not run."""
+        return False
 
     @property
     def outside(self) -> outside.Outside:

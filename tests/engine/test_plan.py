@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from deployments.engine import weights
 from deployments.engine.facts import OnFailure
-from deployments.engine.plan import Site, intent, plan, plan_hash, plan_rollback
+from deployments.engine.plan import intent, plan, plan_hash
+from deployments.engine.plan_back import plan_rollback
+from deployments.engine.stages import Site
 from deployments.engine.strategies import Fleet, Options, Unfit, batch_size, parts_of
 from deployments.engine.way_back import way_back
 
@@ -95,7 +97,7 @@ def test_a_batch_that_means_nothing_is_refused(batch):
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_exist():
-    with pytest.raises(Unfit, match="all-at-once, canary, rolling"):
+    with pytest.raises(Unfit, match="all-at-once, blue-green, canary, rolling"):
         parts_of("teleport", Fleet(THREE), Options())
 
 

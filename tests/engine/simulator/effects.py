@@ -141,7 +141,7 @@ def weigh(world: World, flight: Flight, step: Step) -> Answer:
         return failed("no more traffic for the new version")
     if not names:
         return failed("no host runs the new version", permanent=True)
-    return _move(world, flight, traffic.put_in(_weights(world), names, names), names)
+    return _move(world, flight, traffic.put_in(_weights(world), names, names), [*names, *step.removes])
 
 
 def _shared(world: World, flight: Flight, wanted: dict[str, int]) -> dict[str, int]:
@@ -168,10 +168,21 @@ def put_in(world: World, flight: Flight, step: Step) -> Answer:
     return failed(f"not healthy any more: {sick}", observed=moved.observed) if sick else moved
 
 
+def switch(world: World, flight: Flight, step: Step) -> Answer:
+    """All traffic at once to the side that was prepared, if enough of it proves healthy."""
+    row = flight.row
+    proven = _proven(world, row, [row.targets[n] for n in _group(row, step)])
+    if len(proven) < row.planned[step.id].input["at_least"]:
+        return failed("not switched")
+    moved = [*_group(row, step), *step.removes]
+    return _move(world, flight, traffic.put_in(_weights(world), proven, moved), moved)
+
+
 def shift(world: World, flight: Flight, step: Step) -> Answer:
     """All traffic to the side that proves healthy now; where no side does, nothing moves."""
     row, before = flight.row, _weights(world)
-    there = [t for t in row.targets.values() if t.to_content and row.seen.get(t.endpoint, "") in ("", t.to_content)]
+    targets = [t for t in row.targets.values() if t.to_content and not t.resting]
+    there = [t for t in targets if row.seen.get(t.endpoint, "") in ("", t.to_content)]
     changed = [t.endpoint for t in row.claimed()] if "only what changed" in world.defences else list(before)
     moved = traffic.towards(before, _proven(world, row, there), changed)
     says_so = "live before said" not in world.defences
@@ -218,7 +229,7 @@ def _move(world: World, flight: Flight, wanted: dict[str, int], names: list[str]
         if (share := row.planned[flight.step].input.get("share")) is not None:
             world.news.shares.append((row, share, dict(wanted)))
         world.say(row, f"weights {wanted}")
-    return passed(observed=tuple(Observation(n, serving=wanted[n] > 0) for n in names))
+    return passed(observed=tuple(Observation(n, serving=wanted[n] > 0) for n in names if n in wanted))
 
 
 def once(world: World, flight: Flight, step: Step) -> Answer:
@@ -284,6 +295,7 @@ RUN: dict[str, Callable[[World, Flight, Step], Answer]] = {
     "take_out": take_out,
     "put_in": put_in,
     "weigh": weigh,
+    "switch": switch,
     "shift": shift,
     "drain": drain,
     "backup": once,

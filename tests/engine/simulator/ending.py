@@ -107,11 +107,16 @@ def ways_back(world: World, row: Row, hosts: list[Target], also: Row | None) -> 
     """Where each goes: as planned, unless that was undone or withdrawn since."""
     proven, activated = world.goods(), activations(world, row, also)
     found: dict[str, str | None] = {}
+    relieved = {n for n, t in row.targets.items() if t.resting}
+    if not relieved <= {t.endpoint for t in hosts}:
+        relieved = set()
     for target in hosts:
         own = row.targets.get(target.endpoint)
         back = (own.back_content if own else None) or target.back_content
         good = back if back in proven else world.back_for(None, target.to_content)
-        found[target.endpoint] = good if target.endpoint in activated else target.from_content or good
+        name = target.endpoint
+        keeps = name not in activated and (name not in relieved or target.from_content in proven)
+        found[target.endpoint] = (target.from_content if keeps else None) or good
     return found
 
 
@@ -134,7 +139,7 @@ def begin_rollback(world: World, origin: Row, also: Row | None = None, to: str |
     hosts = covered(world, origin, also)
     backs = ways_back(world, origin, hosts, also)
     chosen = {name: to or back for name, back in backs.items()}
-    named = [content for content in chosen.values() if content]
+    named = [content for content in _serving_then(world, origin, chosen) if content]
     version = max(named, key=named.count) if named else origin.version
     row = Row(f"r{len(world.rows)}", version, "rollback", len(world.rows), lane="rollback", reverts=origin)
     world.rows[row.id] = row
@@ -148,6 +153,13 @@ def begin_rollback(world: World, origin: Row, also: Row | None = None, to: str |
     due(world, row, world.now)
     hint(world, row)
     return row
+
+
+def _serving_then(world: World, origin: Row, to: dict[str, str | None]) -> list[str | None]:
+    if not world.sides:
+        return list(to.values())
+    left = planning.served_by(origin)
+    return [to.get(e.name, e.recorded) for e in world.living() if e.name not in left]
 
 
 def make_room(world: World, row: Row, why: str) -> None:

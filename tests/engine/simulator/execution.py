@@ -68,8 +68,18 @@ def start_of(world: World, row: Row) -> Start:
         behind=_behind(world, row),
         frozen_until=world.at(max(ends)) if ends else None,
         frozen="a freeze",
-        plan_is_current=row.is_rollback or row.revision == world.revision,
+        plan_is_current=row.is_rollback or (row.revision == world.revision and _changes_the_resting_side(world, row)),
     )
+
+
+def _changes_the_resting_side(world: World, row: Row) -> bool:
+    if not world.sides:
+        return True
+    try:
+        resting, _ = planning.site(world).fleet.split()
+    except Unfit:
+        return False
+    return set(resting) == planning.served_by(row)
 
 
 def _behind(world: World, row: Row) -> str:
@@ -91,10 +101,13 @@ def _begin(world: World, row: Row) -> None:
 
 
 def _replan(world: World, row: Row) -> core.Finish | None:
+    approved, edited = row.plan_hash, row.revision != world.revision
     try:
         planning.forward(world, row)
     except Unfit as error:
         return core.Finish(Status.FAILED, f"no plan fits any more: {error}", Outcome.STALE)
+    if not edited:
+        row.plan_hash = approved
     world.say(row, "replanned")
     return None
 

@@ -72,7 +72,9 @@ def _undoing(world: World, row: Row) -> bool:
 
 def _all(world: World, row: Row, states: tuple[TargetState, ...]) -> None:
     for name in world.memory.touched.get(row.id, ()):
-        if row.targets[name].state not in states and not world.endpoints[name].retired:
+        target = row.targets[name]
+        relieved = target.resting and target.state is TargetState.UNTOUCHED
+        if target.state not in states and not relieved and not world.endpoints[name].retired:
             raise Violation(f"4: {row.id} is {row.status}, and {name} is {row.targets[name].state}")
 
 
@@ -174,9 +176,24 @@ def invariant_12(world: World) -> None:
             raise Violation(f"12: {row.id} gave {part:.1f} % to {len(new)} of {len(fleet)} hosts")
 
 
+def invariant_13(world: World) -> None:
+    """Two sides never serve at once, but for a canary between them."""
+    for row, before, now in world.news.shifts:
+        serving = {world.sides[name] for name, weight in now.items() if weight and name in world.sides}
+        if len(serving) > 1 and row.strategy != "canary" and not _mends(row, before):
+            raise Violation(f"13: {row.id} gave traffic to both sides")
+
+
+def _mends(row: Row, before: dict[str, int]) -> bool:
+    """It begins from a canary's share, or with traffic on the side that should rest, and has not moved it yet."""
+    origin = row.reverts or row.completes
+    astray = row.completes is not None and any(before.get(n) for n, t in row.targets.items() if t.resting)
+    return astray or (origin is not None and origin.strategy == "canary")
+
+
 INVARIANTS = (
     invariant_1, invariant_2, invariant_3, invariant_4, invariant_5, invariant_6,
-    invariant_7, invariant_8, invariant_9, invariant_10, invariant_11, invariant_12,
+    invariant_7, invariant_8, invariant_9, invariant_10, invariant_11, invariant_12, invariant_13,
 )  # fmt: skip
 
 
@@ -191,8 +208,11 @@ def at_the_end(world: World) -> None:
             _all(world, row, (TargetState.ON_TO, *DONE))
         if world.memory.said.get(row.id) is not row.status:
             raise Violation(f"10: {row.id} is {row.status} without its event")
+    current = world.current()
     for endpoint in world.living():
         host = world.hosts[endpoint.name]
         healthy = host.healthy(endpoint.recorded, world.now)
-        if world.balanced and healthy and not endpoint.owed and not world.balancer.weights.get(endpoint.name):
+        rests = current is not None and endpoint.name in current.targets and current.targets[endpoint.name].resting
+        left_out = healthy and not rests and not endpoint.owed and not world.balancer.weights.get(endpoint.name)
+        if world.balanced and left_out:
             raise Violation(f"4: {endpoint.name} is healthy, not owed, and was left out of the balancer")

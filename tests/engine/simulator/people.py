@@ -14,6 +14,7 @@ from tests.engine.simulator.world import World
 
 PEOPLE = ("bob", "carol", "dave")
 STRATEGIES = ("rolling", "rolling", "canary", "canary", "all-at-once")
+BETWEEN_SIDES = ("blue-green", "blue-green", "canary")
 MOST = 4
 """Forward deployments that people ask for in one world."""
 
@@ -25,10 +26,12 @@ def deploy(world: World) -> bool:
     if asked > MOST:
         return False
     version = f"1.{number}.0"
-    row = Row(f"d{number}", version, world.rng.choice(STRATEGIES), number)
+    row = Row(f"d{number}", version, world.rng.choice(BETWEEN_SIDES if world.sides else STRATEGIES), number)
     try:
         planning.forward(world, row)
     except Unfit:
+        if world.sides:
+            return False  # a side has no host left
         row.strategy = "rolling"
         planning.forward(world, row)
     world.rows[row.id] = row
@@ -204,7 +207,8 @@ def converge(world: World) -> bool:
     current = world.current()
     if world.held or world.active is not None or current is None or current.version in world.withdrawn:
         return False
-    own = {t.endpoint: t.to_content for t in current.targets.values() if t.to_content and current.is_rollback}
+    kept = [t for t in current.targets.values() if t.to_content and (current.is_rollback or t.resting)]
+    own = {t.endpoint: t.to_content for t in kept}
     where = {e.name: own.get(e.name, current.version) for e in world.living()}
     reached = [e for e in world.living() if world.hosts[e.name].away_until <= world.now]
     astray = [e.name for e in reached if e.owed or not e.recorded == world.hosts[e.name].link == where[e.name]]

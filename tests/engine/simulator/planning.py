@@ -7,17 +7,21 @@ from dataclasses import asdict
 
 from deployments.engine import plan as engine
 from deployments.engine.facts import Stage, Step, Target
-from deployments.engine.plan import PlannedStage
+from deployments.engine.plan_back import plan_rollback
+from deployments.engine.stages import PlannedStage, Site
 from deployments.engine.status import TargetState
 from tests.engine.simulator.rows import Row
 from tests.engine.simulator.world import World
 
 
-def site(world: World, idle: int = 0) -> engine.Site:
+def site(world: World, idle: int = 0) -> Site:
     """What of the installation a plan depends on."""
     names = tuple(e.name for e in world.living())
     owed = tuple(e.name for e in world.living() if e.owed)
-    return engine.Site(names, world.balanced, world.smoke, world.once, 20.0, 20.0, idle, owed=owed)
+    serving = tuple(e.name for e in world.living() if e.serving)
+    sides = {name: world.sides[name] for name in names if name in world.sides}
+    commands = (world.balanced, world.smoke, world.once, 20.0, 20.0, idle)
+    return Site(names, *commands, owed=owed, sides=sides, serving=serving)
 
 
 def write(world: World, row: Row, stages: Sequence[PlannedStage], targets: list[Target]) -> None:
@@ -42,8 +46,16 @@ def forward(world: World, row: Row) -> None:
     """The plan of a forward deployment for the revision that holds now. Raises strategies.Unfit."""
     living = world.living()
     stages = engine.plan(site(world, sum(not e.serving for e in living)), row.strategy, world.options)
+    changing = {p.target for s in stages for p in s.steps if p.kind == "activate"}
     targets = [
-        Target(e.name, row.version, e.recorded, world.back_for(e.recorded, row.version), serving=e.serving)
+        Target(
+            e.name,
+            row.version if e.name in changing else e.recorded or "",
+            e.recorded,
+            world.back_for(e.recorded, row.version),
+            serving=e.serving,
+            resting=e.name not in changing,
+        )
         for e in living
     ]
     row.revision = world.revision
@@ -65,19 +77,29 @@ def undoing(world: World, rollback: Row, covered: list[Target], to: dict[str, st
     names = [t.endpoint for t in sorted(covered, key=lambda t: t.serving)]
     by_name = {t.endpoint: t for t in covered}
     untouched = any(e.serving and e.name not in by_name for e in world.living())
-    kept = [n for n in names if world.balanced and n not in activated]
-    stages = engine.plan_rollback(site(world), names, untouched_serve=untouched, kept=kept) if names else ()
+    origin = rollback.reverts
+    leaves = served_by(origin) if world.sides and origin else set()
+    rests = [n for n in names if n in leaves]
+    kept = [n for n in names if world.balanced and n not in (rests if world.sides else activated)]
+    plan = plan_rollback(site(world), names, untouched_serve=untouched, kept=kept, resting=rests)
+    stages = plan if names else ()
     if "look before change" not in world.defences:
         stages = stages[1:]
     targets = []
     for e in world.living():
         known = by_name.get(e.name)
         if known is None:
-            targets.append(Target(e.name, e.recorded or "", e.recorded, serving=e.serving))
+            rest = e.name in leaves
+            targets.append(Target(e.name, e.recorded or "", e.recorded, serving=e.serving, resting=rest))
         else:
             to_content = to[e.name] or ""
-            targets.append(_astray(e.name, to_content, known.from_content, None, known.serving))
+            targets.append(_astray(e.name, to_content, known.from_content, None, known.serving, e.name in leaves))
     write(world, rollback, stages, targets)
+
+
+def served_by(row: Row) -> set[str]:
+    """Of two sides the endpoints that a deployment gave the traffic to, or was about to."""
+    return {n for n, t in row.targets.items() if not t.resting}
 
 
 def converging(world: World, row: Row, where: dict[str, str], names: list[str]) -> None:
@@ -85,14 +107,17 @@ def converging(world: World, row: Row, where: dict[str, str], names: list[str]) 
     living = world.living()
     others = any(e.serving and e.name not in names for e in living)
     astray = [e.name for e in sorted(living, key=lambda e: e.serving) if e.name in names]
-    stages = engine.plan_rollback(site(world), astray, untouched_serve=others)
+    assert row.completes is not None
+    resting = {n for n, t in row.completes.targets.items() if t.resting}
+    stages = plan_rollback(site(world), astray, untouched_serve=others, resting=resting)
     targets = []
     for e in living:
         to, back = where[e.name], world.back_for(None, where[e.name])
-        fresh = Target(e.name, to, e.recorded, back, serving=e.serving)
-        targets.append(_astray(e.name, to, e.recorded, back, e.serving) if e.name in names else fresh)
+        rests = e.name in resting
+        fresh = Target(e.name, to, e.recorded, back, serving=e.serving, resting=rests)
+        targets.append(_astray(e.name, to, e.recorded, back, e.serving, rests) if e.name in names else fresh)
     write(world, row, stages, targets)
 
 
-def _astray(name: str, to: str, came: str | None, back: str | None, serving: bool) -> Target:
-    return Target(name, to, came, back, True, serving, TargetState.CHANGED)
+def _astray(name: str, to: str, came: str | None, back: str | None, serving: bool, rests: bool) -> Target:
+    return Target(name, to, came, back, True, serving, TargetState.CHANGED, rests)

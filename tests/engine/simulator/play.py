@@ -111,6 +111,9 @@ def play(worlds: int, seed: int, defences: frozenset[str] | None = None) -> tupl
             play_one(world)
         except Violation as violation:
             found.append(f"seed {number}: {violation}")
+        except Exception as error:
+            # A world that cannot go on is found like any other, with the seed that plays it again.
+            found.append(f"seed {number}: {type(error).__name__}: {error}")
         injected.update(world.faults)
         digest.update(repr(world.trace).encode())
     return injected, found, digest.hexdigest()

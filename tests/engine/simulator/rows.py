@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from deployments.engine.facts import Deployment, Stage, Start, Step, Target
-from deployments.engine.plan import PlannedStep
 from deployments.engine.settle import Answer
+from deployments.engine.stages import PlannedStep
 from deployments.engine.status import OPEN, Outcome, Status
 
 ORDER = {row: {f.name: n for n, f in enumerate(fields(row))} for row in (Step, Target, Stage)}

@@ -12,7 +12,7 @@ AFTER = 30_000
 
 def open_after(world: World, row: Row) -> None:
     """The long window after `deployed`; it holds no slot. A convergence has none."""
-    if row.completes is None and any(t.state is TargetState.ON_TO for t in row.claimed()):
+    if row.completes is None and any(t.state is TargetState.ON_TO and not t.resting for t in row.claimed()):
         _open(world, Window(row, "", row.version), AFTER)
 
 

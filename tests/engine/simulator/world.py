@@ -127,6 +127,7 @@ class World:
         self.gap, self.convergences = 0, 0
         self.trace: list[tuple[int, str, str]] = []
         self.news, self.memory = News(), Memory()
+        self.sides: dict[str, str] = {}
         self._fleet(rng)
         self._policy(rng)
 
@@ -136,14 +137,22 @@ class World:
         self.balanced = rng.random() < 0.7
         self.hosts = {n: Host(n, "host fence" in self.defences, running, running) for n in names}
         self.endpoints = {n: Endpoint(n, running, running is not None) for n in names}
-        weights = dict.fromkeys(names, traffic.FULL if running else 0)
+        if self.balanced and len(names) > 1 and rng.random() < 0.3:
+            self.sides = {n: ("blue", "green")[i % 2] for i, n in enumerate(names)}
+        serving = [n for n in names if running and self.sides.get(n) != "green"]
+        for name in names:
+            self.endpoints[name].serving = name in serving
+        weights = {n: traffic.FULL if n in serving else 0 for n in names}
         self.balancer = Balancer(weights, dict(weights), "traffic fence" in self.defences)
         if running is not None:
             self._already_deployed(running)
 
     def _already_deployed(self, content: str) -> None:
         row = self.rows["d0"] = Row("d0", content, "rolling", 0, Status.DEPLOYED, deployed=1, good=True)
-        row.targets = {n: Target(n, content, None, None, True, True, TargetState.ON_TO) for n in self.hosts}
+        row.targets = {
+            n: Target(n, content, None, None, True, e.serving, TargetState.ON_TO, self.sides.get(n) == "green")
+            for n, e in self.endpoints.items()
+        }
         self.memory.said["d0"] = self.memory.ended["d0"] = Status.DEPLOYED
 
     def _policy(self, rng: random.Random) -> None:

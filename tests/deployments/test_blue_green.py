@@ -1,0 +1,212 @@
+"""Two sides of which one serves: the other is changed and proven, then all traffic is switched, and back."""
+
+from typing import ClassVar
+
+import pytest
+
+from aureus.journal.refusals import Invalid
+from deployments import lifecycle
+from deployments.models import Deployment, Endpoint, Installation
+from health.models import Window
+from tests.deployments.conftest import ALICE, BOB, Fleet
+from tests.deployments.test_watching import backdate, judged, probes, traffic
+
+BLUE, GREEN = ("staging-1-blue", "staging-2-blue"), ("staging-1-green", "staging-2-green")
+AT_BLUE = {**dict.fromkeys(BLUE, 100), **dict.fromkeys(GREEN, 0)}
+AT_GREEN = {**dict.fromkeys(BLUE, 0), **dict.fromkeys(GREEN, 100)}
+PORTS = {8001: "blue", 8002: "green"}
+
+
+class Sided(Fleet):
+    """Hosts with two slots each, told apart by their port."""
+
+    stopped: ClassVar[dict[tuple[str, str], int]] = {}
+    """Services that do not run until they are started once more than so often."""
+
+    def slot_of(self, url: str) -> str:
+        return PORTS[int(url.rsplit(":", 1)[1].split("/")[0])]
+
+    def stop(self, name: str, slot: str) -> None:
+        self.stopped[name, slot] = self.starts(name, slot)
+
+    def is_stopped(self, name: str, slot: str) -> bool:
+        return self.starts(name, slot) <= self.stopped.get((name, slot), -1)
+
+    def starts(self, name: str, slot: str) -> int:
+        ledger = self.hosts.at(name).site(self.root).ledger
+        return sum(line[2] == f"activate@{slot}" and line[4] == "done" for line in ledger)
+
+
+@pytest.fixture
+def fleet(transactional_db) -> Sided:
+    Sided.stopped.clear()
+    return Sided()
+
+
+@pytest.fixture
+def here(fleet) -> Installation:
+    """1.0.0 serves from blue, and is good; nothing was ever brought to green."""
+    installation = fleet.environment("staging", hosts=2, balanced=True, strategy="blue-green")
+    for endpoint in list(installation.endpoints.all()):
+        Endpoint.objects.filter(pk=endpoint.pk).update(slot="blue", port=8001)
+        Endpoint.objects.create(installation=installation, host=endpoint.host, slot="green", port=8002)
+    fleet.deployed("1.0.0")
+    assert fleet.traffic.read() == AT_BLUE
+    return installation
+
+
+def asked(fleet: Fleet, number: str = "1.1.0", **policy: object) -> Deployment:
+    here = Installation.objects.get()
+    here.environment.policy |= policy
+    here.environment.save()
+    return lifecycle.deploy(fleet.version(number).pk, "staging", actor=ALICE)
+
+
+def done(fleet: Fleet, number: str) -> Deployment:
+    deployment = asked(fleet, number)
+    fleet.run()
+    deployment.refresh_from_db()
+    assert deployment.status == "deployed", deployment.reason
+    return deployment
+
+
+def slots(fleet: Fleet, slot: str) -> set[str]:
+    """The versions that the hosts have in a slot."""
+    found = [fleet.hosts.at(f"staging-{n}").site(fleet.root).slots.get(slot, "") for n in (1, 2)]
+    return {content.rsplit("-", 1)[0] for content in found}
+
+
+def current(here: Installation) -> str:
+    """What serves by the record."""
+    deployment = lifecycle.current_of(here)
+    assert deployment is not None
+    return deployment.version.number
+
+
+def owed() -> list[str]:
+    return [e.name for e in Endpoint.objects.exclude(owed="")]
+
+
+def test_the_side_that_rests_is_changed_and_all_traffic_is_switched_at_once(fleet, here):
+    second = done(fleet, "1.1.0")
+    assert (slots(fleet, "blue"), slots(fleet, "green")) == ({"1.0.0"}, {"1.1.0"})
+    changes = [weights for _, weights in fleet.traffic.changes]
+    assert changes[-1] == AT_GREEN
+    assert all(weights in (AT_BLUE, AT_GREEN) for weights in changes)
+    assert {fleet.hosts.at(name).site(fleet.root).live for name in ("staging-1", "staging-2")} == {"green"}
+    assert owed() == []
+    assert {t.name: (t.resting, t.state) for t in second.targets.all()} == {
+        **dict.fromkeys(BLUE, (True, "untouched")),
+        **dict.fromkeys(GREEN, (False, "on_to")),
+    }
+
+
+def test_the_next_deployment_goes_to_the_other_side(fleet, here):
+    done(fleet, "1.1.0")
+    done(fleet, "1.2.0")
+    assert (slots(fleet, "blue"), slots(fleet, "green")) == ({"1.2.0"}, {"1.1.0"})
+    assert fleet.traffic.read() == AT_BLUE
+
+
+def test_a_side_that_does_not_become_healthy_never_gets_traffic(fleet, here):
+    fleet.sick.add(("*", "1.1.0"))
+    deployment = asked(fleet, healthy_within=1)
+    fleet.run()
+    deployment.refresh_from_db()
+    assert (deployment.status, deployment.outcome) == ("failed", "error")
+    assert all(weights == AT_BLUE for _, weights in fleet.traffic.changes)
+    assert slots(fleet, "blue") == {"1.0.0"}
+    assert deployment.rollbacks.get().status == "deployed"
+    assert current(here) == "1.0.0"
+
+
+def test_a_deployment_rolled_back_is_switched_back_and_its_side_rests_again(fleet, here):
+    second = done(fleet, "1.1.0")
+    rollback, _ = lifecycle.roll_back(second.pk, actor=BOB, reason="wrong")
+    fleet.play_until(lambda: rollback.steps.filter(kind="shift", status="passed").exists())
+    assert fleet.traffic.read() == AT_BLUE
+    assert slots(fleet, "green") == {"1.1.0"}
+    fleet.run()
+    rollback.refresh_from_db()
+    second.refresh_from_db()
+    assert (second.status, rollback.status) == ("rolled_back", "deployed")
+    assert fleet.traffic.read() == AT_BLUE
+    assert (slots(fleet, "blue"), slots(fleet, "green")) == ({"1.0.0"}, {"1.0.0"})
+    assert current(here) == "1.0.0"
+    assert owed() == []
+
+
+def test_the_side_that_served_is_not_restarted_by_a_rollback_while_it_is_well(fleet, here):
+    second = done(fleet, "1.1.0")
+    before = [line for line in fleet.hosts.at("staging-1").site(fleet.root).ledger if line[2] == "activate@blue"]
+    lifecycle.roll_back(second.pk, actor=BOB, reason="wrong")
+    fleet.run()
+    after = [line for line in fleet.hosts.at("staging-1").site(fleet.root).ledger if line[2] == "activate@blue"]
+    assert after == before
+
+
+def test_a_side_that_was_stopped_is_started_and_proven_before_traffic_is_switched_back(fleet, here):
+    second = done(fleet, "1.1.0")
+    for host in ("staging-1", "staging-2"):
+        fleet.stop(host, "blue")
+    rollback, _ = lifecycle.roll_back(second.pk, actor=BOB, reason="wrong")
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed", rollback.reason
+    assert fleet.traffic.read() == AT_BLUE
+    started = rollback.steps.filter(kind="activate", target__in=BLUE).order_by("ended_at").last()
+    switched = rollback.steps.get(kind="switch")
+    assert started is not None and started.ended_at is not None and switched.ended_at is not None
+    assert started.ended_at < switched.ended_at
+
+
+def test_a_failed_bake_after_the_switch_goes_back_by_itself(fleet, here):
+    deployment = asked(fleet, bake=10.0)
+    fleet.play_until(lambda: Window.objects.filter(subject=deployment.pk, kind="bake").exists())
+    fleet.play_until(lambda: not deployment.steps.filter(status="running").exists())
+    window = Window.objects.get(subject=deployment.pk, kind="bake")
+    assert sorted(window.endpoints) == sorted(GREEN)
+    judged(backdate(window, 5), traffic(window, requests=50, errors=40))
+    fleet.run()
+    deployment.refresh_from_db()
+    assert (deployment.status, deployment.outcome) == ("failed", "error")
+    assert fleet.traffic.read() == AT_BLUE
+    assert current(here) == "1.0.0"
+
+
+def test_the_open_window_watches_the_side_that_serves_and_undoes_by_itself(fleet, here):
+    second = done(fleet, "1.1.0")
+    window = Window.objects.get(subject=second.pk, kind="after")
+    assert sorted(window.endpoints) == sorted(GREEN)
+    judged(backdate(window, 5), traffic(window, requests=50, errors=40))
+    fleet.run()
+    second.refresh_from_db()
+    assert second.status == "rolled_back"
+    assert fleet.traffic.read() == AT_BLUE
+
+
+def test_a_canary_between_two_sides_needs_no_host_to_be_taken_out(fleet, here):
+    deployment = asked(fleet, weights=[10, 100], bake=10.0)
+    Deployment.objects.filter(pk=deployment.pk).delete()
+    wish = lifecycle.Wish(strategy="canary")
+    deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE, wish=wish)
+    fleet.play_until(lambda: Window.objects.filter(subject=deployment.pk, kind="bake").exists())
+    fleet.play_until(lambda: not deployment.steps.filter(status="running").exists())
+    weights = fleet.traffic.read()
+    assert sum(weights[name] for name in GREEN) / sum(weights.values()) == 0.1
+    for window in (Window.objects.get(subject=deployment.pk, kind="bake", closed_at=None),):
+        judged(backdate(window, 15, close=True), probes(window, healthy=True, count=15))
+    fleet.play_until(
+        lambda: (
+            Window.objects.filter(subject=deployment.pk, kind="bake", closed_at=None).exists()
+            and not deployment.steps.filter(status="running").exists()
+        )
+    )
+    assert fleet.traffic.read() == AT_GREEN
+    assert not deployment.steps.filter(kind="take_out").exists()
+
+
+def test_rolling_over_two_sides_is_refused(fleet, here):
+    wish = lifecycle.Wish(strategy="rolling")
+    with pytest.raises(Invalid, match="choose blue-green or canary"):
+        lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE, wish=wish)
