@@ -12,6 +12,7 @@ class FakeTraffic:
 
     lossless = True
     moves = True
+    sticky = False
 
     def __init__(self, endpoints: Mapping[str, str] | None = None, weights: Mapping[str, int] | None = None) -> None:
         self.endpoints = dict(endpoints or {})
@@ -46,6 +47,9 @@ class FakeTraffic:
 
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self.read() == dict(weights)
+
+    def shortcomings(self) -> tuple[str, ...]:
+        return ()
 
     def _answer(self) -> None:
         if self.down:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from deployments import policy as policies
 from deployments.drivers import Site
-from deployments.drivers.caddy_config import CaddySite, ConfigInvalid
+from deployments.drivers.caddy_config import CaddySite
+from deployments.drivers.sites import ConfigInvalid
 from deployments.engine.strategies import STRATEGIES, Fleet, Unfit, parts_of
 from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
 from deployments.fleet.fields import PATH, Fields
