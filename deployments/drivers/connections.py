@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from deployments.drivers.traffic import BalancerShell
@@ -12,23 +11,27 @@ TIMEOUT = 10
 _TO_PORT = '$4 == "01" && $3 ~ (":" port "$") {print $3}'
 
 
-def established(shell: BalancerShell, dial: str, addresses: Iterable[str] = ()) -> int | None:
-    """Count the connections from the balancer's machine to host:port, whoever holds them; None is unknown.
-
-    `addresses` are what a name in `dial` stands for; a numeric one needs none.
-    """
+def established(shell: BalancerShell, dial: str) -> int | None:
+    """Count the connections from the balancer's machine to host:port, whoever holds them; None is unknown."""
     host, _, port = dial.rpartition(":")
-    try:
-        wanted = {_plain(ip_address(one)) for one in (addresses or [host.strip("[]")])}
-    except ValueError:
-        return None
+    wanted = _addresses(shell, host.strip("[]"))
     words = ["awk", "-v", f"port={int(port):04X}", _TO_PORT, "/proc/net/tcp", "/proc/net/tcp6"]
     status, out, _ = shell.run(words, b"", TIMEOUT)
-    if status == 2 and not out:  # a machine without IPv6 has no second file
+    if status == 2:  # a machine without IPv6 has no second file
         status, out, _ = shell.run(words[:-1], b"", TIMEOUT)
-    if status != 0:
+    if status != 0 or not wanted:
         return None
     return sum(parsed(word) in wanted for word in out.decode("ascii", "replace").split())
+
+
+def _addresses(shell: BalancerShell, host: str) -> set[IPv4Address | IPv6Address]:
+    """What a host's name stands for on the balancer's machine; nothing where it does not know it."""
+    try:
+        return {_plain(ip_address(host))}
+    except ValueError:
+        status, out, _ = shell.run(["getent", "ahosts", host], b"", TIMEOUT)
+        words = [line.split()[0] for line in out.decode("ascii", "replace").splitlines() if line.split()]
+        return {_plain(ip_address(word.partition("%")[0])) for word in words} if status == 0 else set()
 
 
 def parsed(word: str) -> IPv4Address | IPv6Address:

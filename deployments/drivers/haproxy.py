@@ -26,6 +26,15 @@ s.sendall(sys.stdin.buffer.read()); s.shutdown(socket.SHUT_WR)
 while piece := s.recv(65536):
     sys.stdout.buffer.write(piece)
 """
+# Other workers of this worker's master, or its like where HAProxy runs without one.
+_SIBLINGS = """
+master=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status") && [ -n "$master" ] || exit 1
+set -- "/proc/$1/status" $(grep -lsx "PPid:[[:space:]]*$master" /proc/[0-9]*/status)
+me=$1
+shift
+for status; do [ "$status" = "$me" ] || grep -sx "Name:[[:space:]]*haproxy" "$status"; done
+exit 0
+"""
 # The candidate together with all that HAProxy reads beside it: names and addresses must fit.
 _CHECK = """
 PATH=$PATH:/usr/sbin:/sbin
@@ -128,8 +137,7 @@ class HAProxyTraffic:
         if live is None or endpoint not in live.servers:
             return None
         dial, elsewhere = live.servers[endpoint].dial, 0
-        young = int(haproxy_config.figure(told, "Uptime_sec") or 0) < OLD_WORKERS_FOR
-        if young and haproxy_config.is_numeric(dial):
+        if self._leaving_workers(told):
             # Counted first: a connection that ends in between is then counted too often, never too seldom.
             everybody = established(self._shell, dial)
             told = self._ask([_STATISTICS])
@@ -137,6 +145,14 @@ class HAProxyTraffic:
                 return None
             elsewhere = everybody - haproxy_config.flights(told, live.backend)[endpoint].connections
         return haproxy_config.flights(told, live.backend)[endpoint].requests + max(0, elsewhere)
+
+    def _leaving_workers(self, told: str) -> bool:
+        """Whether workers from before a reload are still there."""
+        if int(haproxy_config.figure(told, "Uptime_sec") or 0) > OLD_WORKERS_FOR:
+            return False
+        words = ["sh", "-c", _SIBLINGS, "siblings", haproxy_config.figure(told, "Pid")]
+        status, out, _ = self._shell.run(words, b"", TIMEOUT)
+        return status != 0 or out.strip() != b""
 
     # Changes.
 

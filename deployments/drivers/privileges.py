@@ -17,13 +17,13 @@ def run_declared(shell: BalancerShell, command: str, fence: int) -> str:
         return told
     if "a password is required" in told or "not allowed" in told:
         raise TrafficError(sudo_rule(command), code="sudo")
-    raise TrafficError(f"`{command}` failed on the balancer's host: {told[-400:]}", code="reload_failed", retry=True)
+    raise TrafficError(f"`{command}` failed on the balancer's host: {told[-400:]}", code="declared_failed", retry=True)
 
 
-def missing(shell: BalancerShell, command: str, folder: str) -> list[str]:
-    """What keeps our user from the folder or from a command through sudo, each with what to do."""
+def missing(shell: BalancerShell, command: str, folder: str = "") -> list[str]:
+    """What keeps our user from a command through sudo, or from the folder, each with what to do."""
     found = []
-    if shell.run(["test", "-w", folder], b"", TIMEOUT)[0] != 0:
+    if folder and shell.run(["test", "-w", folder], b"", TIMEOUT)[0] != 0:
         found.append(f"our user cannot write {folder}: make it, and give it to our user")
     words = shlex.split(command)
     if words[:2] == ["sudo", "-n"] and shell.run(["sudo", "-n", "-l", *words[2:]], b"", TIMEOUT)[0] != 0:

@@ -13,13 +13,17 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from deployments.drivers import nginx_config
 from deployments.drivers.haproxy import HAProxyTraffic
 from deployments.drivers.haproxy_config import HAProxySite
+from deployments.drivers.nginx import NginxTraffic
+from deployments.drivers.nginx_config import NginxSite, Sheet
+from deployments.drivers.nginx_lua import LuaNginxTraffic
 from tests.drivers.caddy_server import LocalShell, free_port, wait_until
 
 HOST_FILES = Path(__file__).parents[2] / "deploy" / "host"
@@ -110,15 +114,91 @@ class HAProxy(Balancer):
         return said.decode()
 
 
+class Nginx(Balancer):
+    """nginx as master and two workers; `reload_free` as the node's option says it."""
+
+    reload_free = ""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.program = require("nginx")
+        self.main = folder / "nginx.main"
+        told = (HOST_FILES / "nginx.conf").read_text().replace("include /srv/lb/", f"include {folder}/")
+        told = told.replace("/run/nginx.pid", f"{folder}/pid").replace("/var/log/nginx/", f"{folder}/")
+        told = told.replace("user www-data;", "user root;" if os.geteuid() == 0 else "").replace(" auto;", " 2;")
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"    {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+        self.main.write_text(told.replace("http {\n", "http {\n" + temporary))
+
+    def start(self) -> None:
+        (self.folder / "pid").unlink(missing_ok=True)
+        self.spawn(self.program, "-c", str(self.main), "-g", "daemon off;")
+        wait_until(lambda: (self.folder / "pid").exists() and (self.folder / "pid").read_text(), "nginx")
+
+    def site(self, name: str = "shop", **changed: object) -> NginxSite:
+        told: dict[str, object] = {
+            "name": name, "listen": f"127.0.0.1:{free_port()}", "folder": str(self.folder),
+            "reload": f"{self.program} -c {self.main} -s reload", "check": f"{self.program} -c {self.main} -t -q",
+            "reload_free": self.reload_free, "health_every": 0.2,
+        }  # fmt: skip
+        return NginxSite(**(told | changed))  # type: ignore[arg-type]
+
+    def traffic(self, shell: LocalShell, site: NginxSite) -> NginxTraffic | LuaNginxTraffic:
+        return NginxTraffic(shell, site)
+
+    def by_hand(self, site: NginxSite, _: object, endpoint: str, weight: int) -> None:
+        """What an operator does with an editor and a reload; written for weights above 0 that become 0."""
+        file = Path(site.file)
+        told = nginx_config.read_file(file.read_text())
+        changed = Sheet(told.structure, told.endpoints, {**told.weights, endpoint: weight})
+        file.write_bytes(nginx_config.write(site, changed))
+        subprocess.run(site.reload.split(), check=True)
+
+
+class LuaNginx(Nginx):
+    """nginx with its Lua module."""
+
+    reload_free = "lua"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if not list(Path("/etc/nginx/modules-enabled").glob("*lua*")):
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("install libnginx-mod-http-lua")
+
+    def traffic(self, shell: LocalShell, site: NginxSite) -> LuaNginxTraffic:
+        return LuaNginxTraffic(shell, site)
+
+    def by_hand(self, site: NginxSite, _: object, endpoint: str, weight: int) -> None:
+        """What an operator does with an editor and curl."""
+        file = Path(site.sheet_file)
+        told = nginx_config.read(file.read_text())
+        file.write_text(str(Sheet(told.structure, told.endpoints, {**told.weights, endpoint: weight})))
+        words = ["curl", "-sS", "--fail", "-X", "POST", f"http://{site.asked_at}{nginx_config.VERIFY_PATH}"]
+        subprocess.run(words, check=True, capture_output=True)
+
+
 @contextmanager
-def haproxy() -> Iterator[HAProxy]:
+def _running[Kind: (HAProxy, Nginx, LuaNginx)](kind: type[Kind]) -> Iterator[Kind]:
+    # The path of a unix socket may have 107 bytes: a test's own folder is often deeper than that.
     with tempfile.TemporaryDirectory(prefix="lb-") as folder:
-        running = HAProxy(Path(folder))
+        running = kind(Path(folder))
         try:
             running.start()
             yield running
         finally:
             running.stop(signal.SIGKILL)
+
+
+def haproxy() -> AbstractContextManager[HAProxy]:
+    return _running(HAProxy)
+
+
+def nginx() -> AbstractContextManager[Nginx]:
+    return _running(Nginx)
+
+
+def nginx_lua() -> AbstractContextManager[LuaNginx]:
+    return _running(LuaNginx)
 
 
 def ask(
