@@ -60,7 +60,7 @@ class CaddyTraffic:
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self._live().weights == dict(weights)
 
-    def shortcomings(self) -> tuple[str, ...]:
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
         # Weights and structure need the socket and the folder alone, and those a reading proves.
         return ()
 

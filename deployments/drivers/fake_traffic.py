@@ -48,7 +48,7 @@ class FakeTraffic:
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self.read() == dict(weights)
 
-    def shortcomings(self) -> tuple[str, ...]:
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return ()
 
     def _answer(self) -> None:

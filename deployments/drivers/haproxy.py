@@ -26,6 +26,7 @@ s.sendall(sys.stdin.buffer.read()); s.shutdown(socket.SHUT_WR)
 while piece := s.recv(65536):
     sys.stdout.buffer.write(piece)
 """
+_NOT_INCLUDED = "HAProxy does not read our folder"
 # Other workers of this worker's master, or its like where HAProxy runs without one.
 _SIBLINGS = """
 master=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status") && [ -n "$master" ] || exit 1
@@ -99,16 +100,17 @@ class HAProxyTraffic:
             return False
         return self._shell.read_file(self._site.file) == self._text(live.endpoints, weights)
 
-    def shortcomings(self) -> tuple[str, ...]:
-        site, found = self._site, []
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+        site = self._site
+        found: list[tuple[str, str]] = []
         told = self._ask(["show info", "show cli level"])
         if "admin" not in told.splitlines():
-            found.append(f"{site.admin_socket} takes no changes: write `level admin` at its `stats socket` line")
+            found.append((f"{site.admin_socket} takes no changes", "write `level admin` at its `stats socket` line"))
         pid = haproxy_config.figure(told, "Pid")
         status, words, _ = self._shell.run(["cat", f"/proc/{pid}/cmdline"], b"", TIMEOUT)
         read = [word.rstrip("/") for word in words.decode("utf-8", "replace").split("\0")]
         if status == 0 and not {site.folder, site.file} & set(read):
-            found.append(self._not_included())
+            found.append((_NOT_INCLUDED, self._include()))
         found += privileges.missing(self._shell, site.reload, site.folder)
         return tuple(found)
 
@@ -206,7 +208,7 @@ class HAProxyTraffic:
             if live is not None and self._fits(live, endpoints, weights):
                 return
             if time.monotonic() > ends:
-                raise TrafficError(self._not_included(), code="not_live", retry=True)
+                raise TrafficError(f"{_NOT_INCLUDED}: {self._include()}", code="not_live", retry=True)
             time.sleep(0.05)
 
     def _settling(self) -> Live | None:
@@ -218,9 +220,9 @@ class HAProxyTraffic:
                 return None
             raise
 
-    def _not_included(self) -> str:
+    def _include(self) -> str:
         read = f"-f {self._site.folder}"
-        return f'HAProxy does not read our folder: start it with `{read}` (EXTRAOPTS="{read}" in /etc/default/haproxy)'
+        return f'start it with `{read}` (EXTRAOPTS="{read}" in /etc/default/haproxy)'
 
     def _ask(self, commands: Sequence[str], *, fence: int | None = None) -> str:
         """Send one line to the socket, with socat or else python3."""

@@ -95,7 +95,7 @@ class NginxNode:
             f"nginx was reloaded and does not route by our file: write `include {folder}/*.conf;` into its http block"
         )
 
-    def shortcomings(self) -> tuple[str, ...]:
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
         found = privileges.missing(self.shell, self.site.reload, self.site.folder)
         if self.site.check:
             found += privileges.missing(self.shell, self.site.check)
@@ -148,7 +148,7 @@ class NginxTraffic:
         text = nginx_config.write(self._site, self._sheet(live.endpoints, weights))
         return live.weights == dict(weights) and self._node.shell.read_file(self._site.file) == text
 
-    def shortcomings(self) -> tuple[str, ...]:
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return self._node.shortcomings()
 
     def _route(self, wanted: Sheet, live: Sheet | None, fence: int) -> None:

@@ -74,7 +74,7 @@ class LuaNginxTraffic:
         live = self._node.live()
         return live.weights == dict(weights) and self._written() == live
 
-    def shortcomings(self) -> tuple[str, ...]:
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return self._node.shortcomings()
 
     def _runs(self, wanted: Sheet) -> bool:

@@ -37,5 +37,5 @@ class NoTraffic:
     def verify(self, weights: Mapping[str, int]) -> bool:
         return set(weights) == set(self._endpoints) and len(set(weights.values())) == 1 and any(weights.values())
 
-    def shortcomings(self) -> tuple[str, ...]:
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return ()

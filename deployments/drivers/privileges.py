@@ -16,25 +16,23 @@ def run_declared(shell: BalancerShell, command: str, fence: int) -> str:
     if status == 0:
         return told
     if "a password is required" in told or "not allowed" in told:
-        raise TrafficError(sudo_rule(command), code="sudo")
+        raise TrafficError(": ".join(sudo_rule(command)), code="sudo")
     raise TrafficError(f"`{command}` failed on the balancer's host: {told[-400:]}", code="declared_failed", retry=True)
 
 
-def missing(shell: BalancerShell, command: str, folder: str = "") -> list[str]:
-    """What keeps our user from a command through sudo, or from the folder, each with what to do."""
+def missing(shell: BalancerShell, command: str, folder: str = "") -> list[tuple[str, str]]:
+    """What keeps our user from a command through sudo, or from the folder, and what to do about it."""
     found = []
     if folder and shell.run(["test", "-w", folder], b"", TIMEOUT)[0] != 0:
-        found.append(f"our user cannot write {folder}: make it, and give it to our user")
+        found.append((f"our user cannot write {folder}", "make it, and give it to our user"))
     words = shlex.split(command)
     if words[:2] == ["sudo", "-n"] and shell.run(["sudo", "-n", "-l", *words[2:]], b"", TIMEOUT)[0] != 0:
         found.append(sudo_rule(command))
     return found
 
 
-def sudo_rule(command: str) -> str:
-    """What to write into sudoers."""
+def sudo_rule(command: str) -> tuple[str, str]:
+    """That a command is not allowed, and what to write into sudoers."""
     bare = " ".join(word for word in shlex.split(command) if word not in ("sudo", "-n"))
-    return (
-        f"sudo does not let our user run `{bare}` without a password: write `USER ALL=(root) NOPASSWD: /path/to/{bare}`"
-        " into /etc/sudoers.d/aureus"
-    )
+    rule = f"write `USER ALL=(root) NOPASSWD: /path/to/{bare}` into /etc/sudoers.d/aureus"
+    return f"sudo does not let our user run `{bare}` without a password", rule

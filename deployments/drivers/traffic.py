@@ -50,8 +50,8 @@ class Traffic(Protocol):
     def verify(self, weights: Mapping[str, int]) -> bool:
         """Look through the running balancer whether these weights are live."""
 
-    def shortcomings(self) -> tuple[str, ...]:
-        """What on the balancer's host would make a later change fail, each with what to do. Changes nothing."""
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+        """What on the balancer's host would make a later change fail, and what to do about it. Changes nothing."""
 
 
 class BalancerShell(Protocol):
@@ -86,7 +86,8 @@ class HostsShell(Protocol):
 _FENCED = """
 lock=$1/.aureus/lock fence=$1/.aureus/fence mine=$2
 shift 2
-exec 9>>"$lock" || exit 125
+true >>"$lock" || exit 125
+exec 9>>"$lock"
 flock -w 10 9 || { echo "another act holds $lock" >&2; exit 123; }
 seen=0
 [ ! -e "$fence" ] || read -r seen <"$fence"
