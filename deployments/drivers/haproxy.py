@@ -222,7 +222,7 @@ class HAProxyTraffic:
 
     def _include(self) -> str:
         read = f"-f {self._site.folder}"
-        return f'start it with `{read}` (EXTRAOPTS="{read}" in /etc/default/haproxy)'
+        return f'start it with `{read}` (EXTRAOPTS="-S /run/haproxy-master.sock {read}" in /etc/default/haproxy)'
 
     def _ask(self, commands: Sequence[str], *, fence: int | None = None) -> str:
         """Send one line to the socket, with socat or else python3."""

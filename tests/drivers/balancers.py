@@ -80,7 +80,9 @@ class HAProxy(Balancer):
         group = f"user {pwd.getpwuid(os.getuid()).pw_name}"
         told = (HOST_FILES / "haproxy.cfg").read_text().replace("/run/haproxy/aureus.sock", self.socket)
         told = told.replace("user root group aureus", group)
-        kept = [line for line in told.splitlines() if line.split()[:1] not in (["user"], ["group"], ["log"])]
+        kept = [
+            line for line in told.splitlines() if line.split()[:1] not in (["user"], ["group"], ["log"], ["chroot"])
+        ]
         self.main.write_text("\n".join(kept) + "\n")
 
     def start(self) -> None:
