@@ -8,7 +8,10 @@ from deployments.drivers.traffic import TrafficError, carried_over, check_weight
 
 
 class FakeTraffic:
-    """Weights in memory under a fence. `flights` holds requests in flight (None is unknown), `changes` what was set."""
+    """Weights in memory under a fence.
+
+    `flights` holds requests in flight (None is unknown), `changes` what was set, `lacks` what its host lacks.
+    """
 
     lossless = True
     moves = True
@@ -21,6 +24,7 @@ class FakeTraffic:
         self.changes: list[tuple[int, dict[str, int]]] = []
         self.fence = 0
         self.down = False
+        self.lacks: tuple[tuple[str, str], ...] = ()
 
     def read(self) -> dict[str, int]:
         self._answer()
@@ -49,7 +53,7 @@ class FakeTraffic:
         return self.read() == dict(weights)
 
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
-        return ()
+        return self.lacks
 
     def _answer(self) -> None:
         if self.down:
