@@ -9,11 +9,10 @@ from pathlib import Path
 
 from django.conf import settings
 
-from deployments.drivers import HostAddress, Hosts, ReleaseFiles, Site
-from deployments.drivers.caddy import CaddyTraffic
-from deployments.drivers.caddy_config import CaddySite
+from deployments.drivers import HostAddress, Hosts, ReleaseFiles, Site, balancers
+from deployments.drivers.sites import ConfigInvalid
 from deployments.drivers.ssh import SSHHosts
-from deployments.drivers.traffic import ShellOnHost, Traffic
+from deployments.drivers.traffic import ShellOnHost, Traffic, TrafficError
 from deployments.models import BalancerNode, Endpoint, Host, Installation
 from health.sources.probe import HealthAnswer, check_health
 from releases.models import Version
@@ -22,8 +21,6 @@ from releases.store import ArtifactStore
 from releases.store.directory import DirectoryStore
 
 Ask = Callable[..., HealthAnswer]
-BALANCERS = ("caddy",)
-"""The kinds of balancer that have a driver."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +89,12 @@ def files_of(version: Version, store: ArtifactStore) -> ReleaseFiles:
 
 
 def traffic_on(hosts: Hosts, node: BalancerNode, installation: Installation) -> Traffic:
-    """The driver of one installation's traffic on one machine of its balancer."""
-    shell = ShellOnHost(hosts, address_of(node.host), node.root)
-    site = CaddySite(
-        name=f"{installation.application.key}-{installation.environment.name}",
-        listen=installation.listen,
-        folder=node.root,
-        admin_socket=node.options["admin_socket"],
-        health_path=installation.health_path,
-    )
-    return CaddyTraffic(shell, site)
+    """The driver of one installation's traffic on one machine of its balancer. Raises TrafficError."""
+    name = f"{installation.application.key}-{installation.environment.name}"
+    try:
+        site = balancers.site(
+            node.kind, name, installation.listen, node.root, node.options, health_path=installation.health_path
+        )
+    except ConfigInvalid as error:
+        raise TrafficError(str(error), code="declaration") from None
+    return balancers.driver(ShellOnHost(hosts, address_of(node.host), node.root), site)

@@ -107,12 +107,15 @@ def _balancer(node: BalancerNode, outside: Outside) -> Finding:
     sentences = []
     for installation in served:
         try:
-            weights = outside.traffic(node, installation).read()
+            traffic = outside.traffic(node, installation)
+            for sentence, remedy in traffic.shortcomings():
+                return wrong(about, sentence, remedy)
+            weights = traffic.read()
         except HostError as error:
             if error.code == "not_ours":
                 sentences.append(f"it does not know {installation.application} yet: its first deployment tells it")
                 continue
-            return wrong(about, error.sentence, f"is {node.kind} running there, and may our user reach its socket?")
+            return wrong(about, error.sentence, f"is {node.kind} running there, and may our user reach it?")
         serving = sum(weight > 0 for weight in weights.values())
         sentences.append(f"{serving} of {len(weights)} hosts of {installation.application} get traffic")
         if weights and not serving:

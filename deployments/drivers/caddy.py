@@ -7,22 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployments.drivers import caddy_config
-from deployments.drivers.caddy_config import VERIFY_PATH, CaddySite, ConfigInvalid, Live
+from deployments.drivers.asking import ask
+from deployments.drivers.caddy_config import VERIFY_PATH, CaddySite, Live
+from deployments.drivers.sites import ConfigInvalid
 from deployments.drivers.traffic import BalancerShell, TrafficError, carried_over, check_weights
-
-TIMEOUT = 10
-# The same as curl below, for a machine that has none.
-_PYTHON = """
-import http.client, socket, sys
-method, unix, address, path = sys.argv[1:]
-c = http.client.HTTPConnection(address, timeout=10)
-if unix:
-    c.sock = socket.socket(socket.AF_UNIX); c.sock.settimeout(10); c.sock.connect(unix)
-body = sys.stdin.buffer.read()
-c.request(method, path, body or None, {"Content-Type": "application/json"} if body else {})
-r = c.getresponse()
-sys.stdout.buffer.write(r.read() + b"\\n%d" % r.status)
-"""
 
 
 class CaddyTraffic:
@@ -34,6 +22,7 @@ class CaddyTraffic:
 
     lossless = True
     moves = True
+    sticky = False
 
     def __init__(self, shell: BalancerShell, site: CaddySite) -> None:
         self._shell = shell
@@ -70,6 +59,10 @@ class CaddyTraffic:
 
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self._live().weights == dict(weights)
+
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+        # Weights and structure need the socket and the folder alone, and those a reading proves.
+        return ()
 
     def _write(self, endpoints: Mapping[str, str], weights: Mapping[str, int], structure: str, fence: int) -> None:
         text = caddy_config.write(self._site, endpoints, weights, fence)
@@ -127,19 +120,5 @@ class CaddyTraffic:
         return json.loads(body) if body.strip() else None
 
     def _ask(self, method: str, address: str, path: str, *, unix: str = "", body: bytes = b"") -> tuple[int, bytes]:
-        """Ask on the balancer's host, with curl or else python3; the last line of what either says is the status."""
-        words = ["curl", "-sS", "--noproxy", "*", "--max-time", str(TIMEOUT), "-X", method, "-w", "\n%{http_code}"]
-        words += ["--unix-socket", unix] if unix else []
-        words += ["-H", "Content-Type: application/json", "--data-binary", "@-"] if body else []
-        status, out, err = self._shell.run([*words, f"http://{address}{path}"], body, TIMEOUT + 5)
-        if status == 127:
-            python = ["python3", "-c", _PYTHON, method, unix, address, path]
-            status, out, err = self._shell.run(python, body, TIMEOUT + 5)
-        if status == 127:
-            raise TrafficError("The balancer's host has neither curl nor python3: install curl.", code="missing_tool")
-        said, _, code = out.rpartition(b"\n")
-        if status != 0 or not code.isdigit():
-            told = (err.decode("utf-8", "replace").strip().splitlines() or ["no answer"])[-1][:200]
-            where = "Caddy's admin socket" if unix else f"Caddy at {address}"
-            raise TrafficError(f"{where} does not answer: {told}", code="unreachable", retry=True)
-        return int(code), said
+        where = "Caddy's admin socket" if unix else f"Caddy at {address}"
+        return ask(self._shell, method, address, path, unix=unix, body=body, where=where)

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployments.drivers import sites
+from deployments.drivers.sites import FOLDER, HEALTH, LISTEN, NAME, ConfigInvalid, demand, demand_endpoints
+
 DRAWS = 4096
 REST = "zzz"
 VERIFY_PATH = "/__lb"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+")
-_LISTEN = re.compile(r"(?P<host>[0-9.]*|\[[0-9a-f:]+\]):(?P<port>[0-9]{1,5})")
-_DIAL = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-f:]+\]):[0-9]{1,5}")
-_ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
-_HEALTH = re.compile(r"/[A-Za-z0-9._~/?=&%-]*")
-
-
-class ConfigInvalid(ValueError):
-    """A name, path or address cannot stand in the balancer's configuration; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +33,15 @@ class CaddySite:
     response_timeout: float = 60
 
     def __post_init__(self) -> None:
-        checks = (
-            ("name", self.name, _NAME), ("folder", self.folder, _FOLDER), ("listen address", self.listen, _LISTEN),
-            ("admin socket", self.admin_socket, _FOLDER), ("health path", self.health_path, _HEALTH),
+        demand(
+            ("name", self.name, NAME), ("folder", self.folder, FOLDER), ("listen address", self.listen, LISTEN),
+            ("admin socket", self.admin_socket, FOLDER), ("health path", self.health_path, HEALTH),
         )  # fmt: skip
-        for what, value, pattern in checks:
-            if not pattern.fullmatch(value) or ".." in value:
-                raise ConfigInvalid(f"The balancer's {what} cannot be {value!r}.")
 
     @property
     def asked_at(self) -> str:
         """Where the balancer's own machine asks for the live weights, as host:port."""
-        match = _LISTEN.fullmatch(self.listen)
-        host = match["host"] if match else ""
-        loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
-        return f"{loopback.get(host, host)}:{self.listen.rpartition(':')[2]}"
+        return sites.asked_at(self.listen)
 
     def weights_file(self, structure: str) -> str:
         """One file per structure: a weight can never be read by a configuration that means another host by it."""
@@ -148,9 +134,7 @@ def server(site: CaddySite, endpoints: Mapping[str, str]) -> dict[str, Any]:
     A request goes to the drawn host. If that was not reached at all, or failed under a GET or HEAD, it goes to another
     one with a weight, drawn anew, then to any left, then to one of them whatever its health check last said.
     """
-    for name, dial in endpoints.items():
-        if not _ENDPOINT.fullmatch(name) or not _DIAL.fullmatch(dial):
-            raise ConfigInvalid(f"The endpoint {name!r} at {dial!r} cannot stand in a balancer's configuration.")
+    demand_endpoints(endpoints)
     dials = [endpoints[name] for name in sorted(endpoints)]
     weights = "{file." + site.weights_file(structure_of(site, endpoints)) + "}"
     beyond = _level(_Proxies(site, dials, weights, False), "tried_last", (), None)

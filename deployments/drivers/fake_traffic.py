@@ -8,10 +8,14 @@ from deployments.drivers.traffic import TrafficError, carried_over, check_weight
 
 
 class FakeTraffic:
-    """Weights in memory under a fence. `flights` holds requests in flight (None is unknown), `changes` what was set."""
+    """Weights in memory under a fence.
+
+    `flights` holds requests in flight (None is unknown), `changes` what was set, `lacks` what its host lacks.
+    """
 
     lossless = True
     moves = True
+    sticky = False
 
     def __init__(self, endpoints: Mapping[str, str] | None = None, weights: Mapping[str, int] | None = None) -> None:
         self.endpoints = dict(endpoints or {})
@@ -20,6 +24,7 @@ class FakeTraffic:
         self.changes: list[tuple[int, dict[str, int]]] = []
         self.fence = 0
         self.down = False
+        self.lacks: tuple[tuple[str, str], ...] = ()
 
     def read(self) -> dict[str, int]:
         self._answer()
@@ -46,6 +51,9 @@ class FakeTraffic:
 
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self.read() == dict(weights)
+
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+        return self.lacks
 
     def _answer(self) -> None:
         if self.down:

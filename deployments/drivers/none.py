@@ -12,6 +12,7 @@ class NoTraffic:
 
     lossless = False
     moves = False
+    sticky = False
 
     def __init__(self, endpoints: Collection[str]) -> None:
         self._endpoints = tuple(endpoints)
@@ -35,3 +36,6 @@ class NoTraffic:
 
     def verify(self, weights: Mapping[str, int]) -> bool:
         return set(weights) == set(self._endpoints) and len(set(weights.values())) == 1 and any(weights.values())
+
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+        return ()

@@ -24,11 +24,13 @@ class TrafficError(HostError):
 class Traffic(Protocol):
     """One installation's traffic on one balancer. Weights are whole numbers from 0 (out) to 256.
 
-    `lossless` says whether a change of weights loses no request; `moves` is False where no balancer exists.
+    `lossless` says whether a change of weights loses no request; `moves` is False where no balancer exists; `sticky`
+    says whether the driver can keep a client on its host, by cookie or header, until that host's weight is 0.
     """
 
     lossless: bool
     moves: bool
+    sticky: bool
 
     def read(self) -> dict[str, int]:
         """Answer the live weight of each endpoint. Raises TrafficError."""
@@ -48,6 +50,9 @@ class Traffic(Protocol):
     def verify(self, weights: Mapping[str, int]) -> bool:
         """Look through the running balancer whether these weights are live."""
 
+    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+        """What on the balancer's host would make a later change fail, and what to do about it. Changes nothing."""
+
 
 class BalancerShell(Protocol):
     """The balancer's machine: files written whole under the balancer's fence, and commands as lists of words."""
@@ -57,6 +62,12 @@ class BalancerShell(Protocol):
     def read_file(self, path: str) -> bytes | None: ...
 
     def run(self, words: Sequence[str], stdin: bytes = b"", timeout: float = 30) -> tuple[int, bytes, bytes]: ...
+
+    def run_fenced(
+        self, words: Sequence[str], stdin: bytes = b"", timeout: float = 30, *, fence: int
+    ) -> tuple[int, bytes, bytes]:
+        """Run only if the balancer saw no higher fence, and let none be raised meanwhile."""
+        ...
 
 
 class HostsShell(Protocol):
@@ -69,6 +80,21 @@ class HostsShell(Protocol):
     def run(
         self, host: HostAddress, words: Sequence[str], stdin: bytes = b"", timeout: float = 30
     ) -> tuple[int, bytes, bytes]: ...
+
+
+# Under the lock of the host's own acts, so that no later fence comes between the look and the command.
+_FENCED = """
+lock=$1/.aureus/lock fence=$1/.aureus/fence mine=$2
+shift 2
+true >>"$lock" || exit 125
+exec 9>>"$lock"
+flock -w 10 9 || { echo "another act holds $lock" >&2; exit 123; }
+seen=0
+[ ! -e "$fence" ] || read -r seen <"$fence"
+[ "$mine" -ge "$seen" ] || { echo "$seen" >&2; exit 122; }
+"$@" 9>&-
+"""
+_STALE, _BUSY, _NO_LOCK = 122, 123, 125
 
 
 @dataclass(frozen=True)
@@ -92,6 +118,19 @@ class ShellOnHost:
 
     def run(self, words: Sequence[str], stdin: bytes = b"", timeout: float = 30) -> tuple[int, bytes, bytes]:
         return self.hosts.run(self.host, words, stdin, timeout)
+
+    def run_fenced(
+        self, words: Sequence[str], stdin: bytes = b"", timeout: float = 30, *, fence: int
+    ) -> tuple[int, bytes, bytes]:
+        under = ["sh", "-c", _FENCED, "fenced", self.root, str(fence), *words]
+        status, out, err = self.hosts.run(self.host, under, stdin, timeout)
+        told = err.decode("utf-8", "replace").strip()[-200:]
+        if status == _STALE:
+            sentence = f"host {self.host.name}: fence {fence} is lower than {told}, which this balancer has seen"
+            raise ActRefused(sentence, code="stale_fence")
+        if status in (_BUSY, _NO_LOCK):
+            raise TrafficError(f"host {self.host.name}: {told}", code="busy", retry=status == _BUSY)
+        return status, out, err
 
 
 def check_weights(weights: Mapping[str, Any], endpoints: Collection[str]) -> None:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from deployments import policy as policies
-from deployments.drivers import HostAddress
+from deployments.drivers import HostAddress, balancers
 from deployments.fleet.fields import NAME, PATH, Fields
 from deployments.policy import Policy, PolicyError
 from health.rules import Rules
 
 POLICY = tuple(f.name for f in fields(Policy))
 RULES = frozenset(f.name for f in fields(Rules))
-BALANCERS: Mapping[str, tuple[str, ...]] = {"caddy": ("admin_socket",)}
-"""Kinds of balancer, and the options that each demands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +73,11 @@ def read(row: Fields) -> DeclaredEnvironment:
     known = _unique(row, "hosts", [h.name for h in hosts])
     for position, host in enumerate(hosts):
         _bastion(row, position, host, {h.name: h for h in hosts})
-    balancers = tuple(_balancer(each, known) for each in row.rows("balancers"))
-    _unique(row, "balancers", [b.name for b in balancers])
+    fronts = tuple(_balancer(each, known) for each in row.rows("balancers"))
+    _unique(row, "balancers", [b.name for b in fronts])
     declared = {key: value for key, value in row.values.items() if key not in ("name", "hosts", "balancers")}
     row.end(POLICY)
-    return DeclaredEnvironment(name, row.path, _policy(row, declared), hosts, balancers)
+    return DeclaredEnvironment(name, row.path, _policy(row, declared), hosts, fronts)
 
 
 def _unique(row: Fields, name: str, names: Collection[str]) -> frozenset[str]:
@@ -187,17 +185,12 @@ def _balancer(row: Fields, hosts: Collection[str]) -> DeclaredBalancer:
 
 
 def _node(row: Fields, hosts: Collection[str]) -> DeclaredNode:
-    host, kind = row.text("host"), row.one_of("kind", tuple(BALANCERS), "caddy")
+    host, kind = row.text("host"), row.one_of("kind", tuple(balancers.KINDS), "caddy")
     root = row.text("root", pattern=PATH, like="an absolute path")
     options = row.mapping("options")
     row.end()
     if host and host not in hosts:
         row.wrong("host", f"there is no host {host} in this environment")
-    demanded = BALANCERS[kind]
-    for name in demanded:
-        if not isinstance(options.get(name), str) or not options[name]:
-            row.wrong(f"options.{name}", "must be given")
-    for name in options:
-        if name not in demanded:
-            row.wrong(f"options.{name}", f"there is no such option; there is: {', '.join(demanded)}")
+    for name, message in balancers.wrong_options(kind, options):
+        row.wrong(f"options.{name}", message)
     return DeclaredNode(host, kind, root, options)

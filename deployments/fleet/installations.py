@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deployments import policy as policies
-from deployments.drivers import Site
-from deployments.drivers.caddy_config import CaddySite, ConfigInvalid
+from deployments.drivers import Site, balancers
+from deployments.drivers.sites import ConfigInvalid
 from deployments.engine.strategies import MAIN, SIDES, STRATEGIES, Fleet, Unfit, parts_of
 from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
 from deployments.fleet.fields import PATH, Fields
@@ -250,10 +250,10 @@ def _balanced(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
         row.wrong("listen", "must be given with a balancer, such as :8080")
         return
     for node in balancer.nodes:
-        name, socket = f"{found.application}-{found.environment}", node.options.get("admin_socket")
-        if not (node.root and socket):
+        if not node.root or balancers.wrong_options(node.kind, node.options):
             continue  # reported where the node stands
+        name = f"{found.application}-{found.environment}"
         try:
-            CaddySite(name, found.listen, node.root, socket, found.health)
+            balancers.site(node.kind, name, found.listen, node.root, node.options, found.health)
         except ConfigInvalid as error:
             row.errors.append((row.path, str(error)))

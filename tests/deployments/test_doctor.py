@@ -81,6 +81,13 @@ def test_a_setup_is_examined_and_nothing_is_changed(fleet):
         assert {verb for verb, _ in machine.calls[calls.get(name, 0) :]} <= {"facts", "run", "read"}
 
 
+def test_what_a_balancers_machine_lacks_is_told_with_what_to_do(fleet):
+    fleet.environment("staging", balanced=True)
+    fleet.traffic.lacks = (("sudo does not let our user reload", "write the line into sudoers"),)
+    [finding] = [one for one in examined(fleet) if one.about.startswith("balancer lb")]
+    assert (finding.state, finding.sentence, finding.remedy) == (State.FAILED, *fleet.traffic.lacks[0])
+
+
 def test_hosts_that_would_fail_a_deployment_are_found(fleet):
     fleet.environment("staging")
     fleet.hosts.at("staging-1").unreachable = True

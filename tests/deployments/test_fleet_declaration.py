@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments import outside
-from deployments.fleet import environments
 from deployments.fleet.declaration import Declaration, DeclarationInvalid, check, read
 
 GOOD: dict[str, Any] = {
@@ -220,5 +218,39 @@ def test_a_batch_written_as_a_number_is_a_batch():
     assert declared.environments[0].policy.options().batch == "2"
 
 
-def test_each_kind_of_balancer_that_may_be_declared_has_a_driver():
-    assert set(environments.BALANCERS) == set(outside.BALANCERS)
+@pytest.mark.parametrize(
+    ("kind", "options", "name", "words"),
+    [
+        ("haproxy", {}, "admin_socket", "must be given"),
+        ("haproxy", {"admin_socket": "/s", "main_config": 5}, "main_config", "must be text"),
+        ("haproxy", {"admin_socket": "/s", "reload": "sh -c 'x"}, "reload", "must be a command"),
+        ("nginx", {"admin_socket": "/s"}, "admin_socket", "there is: reload_free, check, reload"),
+        ("nginx", {"check": ""}, "check", "must be a command"),
+    ],
+)
+def test_the_options_of_a_balancers_kind_are_checked(kind, options, name, words):
+    with pytest.raises(DeclarationInvalid) as error:
+        check(with_balancer(kind, options))
+    [(path, message)] = error.value.errors
+    assert path == f"{PRODUCTION}.balancers[0].nodes[0].options.{name}" and words in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("haproxy", {"admin_socket": "/s", "reload": "true", "program": "sudo haproxy", "main_config": "/etc/h.cfg"}),
+     ("nginx", {}), ("nginx", {"reload_free": "lua", "check": "sudo -n nginx -t"})],
+)  # fmt: skip
+def test_haproxy_and_nginx_may_be_declared(kind, options):
+    [balancer] = check(with_balancer(kind, options)).environments[1].balancers
+    assert (balancer.nodes[0].kind, balancer.nodes[0].options) == (kind, options)
+
+
+def test_a_reload_free_form_that_does_not_exist_is_told_at_the_installation():
+    with pytest.raises(DeclarationInvalid, match="write lua"):
+        check(with_balancer("nginx", {"reload_free": "njs"}))
+
+
+def with_balancer(kind, options):
+    tree = changed(f"{PRODUCTION}.balancers[0].nodes[0].kind", kind)
+    tree["environments"][1]["balancers"][0]["nodes"][0]["options"] = options
+    return tree

@@ -68,6 +68,11 @@ class LocalShell:
         done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout, check=False)
         return done.returncode, done.stdout, done.stderr
 
+    def run_fenced(self, words: Sequence[str], stdin: bytes = b"", timeout: float = 30, *, fence: int):
+        if fence < self.fence:
+            raise ActRefused(f"the host has seen fence {self.fence}", code="stale_fence")
+        return self.run(words, stdin, timeout)
+
 
 class Caddy:
     """One Caddy process in a folder of its own."""

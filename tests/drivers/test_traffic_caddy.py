@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from aureus.demo import load
 from deployments.drivers import caddy_config
 from deployments.drivers.caddy import CaddyTraffic
-from deployments.drivers.caddy_config import CaddySite, ConfigInvalid, thresholds
+from deployments.drivers.caddy_config import CaddySite, thresholds
+from deployments.drivers.sites import ConfigInvalid
 from deployments.drivers.traffic import Drain, TrafficError, wait_drained
 from tests.drivers.caddy_server import LocalShell, apps, caddy, live, serving, wait_until
 

@@ -150,7 +150,12 @@ def fleet(transactional_db: None, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What the faults on systemd hosts came to."""
+    """What the faults on systemd hosts came to, and what balancers lost."""
     if outcomes := config.stash.get(cases.TABLE, None):
         terminalreporter.section("faults on systemd hosts")
         terminalreporter.write("\n".join(cases.table(outcomes)) + "\n")
+    from tests.system.test_traffic_drivers import TABLE
+
+    if lines := config.stash.get(TABLE, None):
+        terminalreporter.section("balancers under load")
+        terminalreporter.write("\n".join(sorted(lines)) + "\n")
