@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 Buckets = tuple[tuple[float, int], ...]
-COUNTS, DOWN, ABSENT, FIRST = "counts", "down", "absent", "first"
+COUNTS, DOWN, ABSENT, FIRST, STALE, VALUE = "counts", "down", "absent", "first", "stale", "value"
+CHECK = "check:"
+"""What the source of a check begins with: its samples are values, and no traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Sample:
     buckets: Buckets = ()
     healthy: bool | None = None
     seconds: float | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,12 @@ def by_endpoint(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     """Group samples by endpoint, each group in the order given."""
     ordered = sorted(samples, key=lambda sample: sample.endpoint)
     return {name: list(group) for name, group in groupby(ordered, key=lambda sample: sample.endpoint)}
+
+
+def by_source(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """Group samples by source, in the order of the sources' names, each group in the order given."""
+    ordered = sorted(samples, key=lambda sample: sample.source)
+    return {name: list(group) for name, group in groupby(ordered, key=lambda sample: sample.source)}
 
 
 def probes_of(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
