@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
+from health import thresholds
+from health.checks import Check, ChecksInvalid, read_checks
+from health.verdicts import CAUSES
 
 GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
-CAUSES = frozenset({"no_data", "low_traffic", "source_down", "stale", "common_cause", "degraded"})
 SOURCES = frozenset({"probe", "scrape"})
 ASTRAY = ("drifted", "flapping", "unreachable")
 """States of a host that may open an incident."""
@@ -38,6 +40,7 @@ class Policy:
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
     incidents: states of a host, found by the looks between deployments, that people are told of.
+    rules: other thresholds than health/thresholds.py has. checks: rules of one's own, each a query with a bound.
     """
 
     approvals: int = 0
@@ -64,6 +67,7 @@ class Policy:
     drain_within: float = 60.0
     rules: Mapping[str, float] = field(default_factory=dict)
     incidents: tuple[str, ...] = ASTRAY
+    checks: tuple[Check, ...] = ()
 
     def options(self) -> Options:
         """The strategy's numbers."""
@@ -71,7 +75,12 @@ class Policy:
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
-        return {**asdict(self), **{name: list(getattr(self, name)) for name in LISTS}}
+        lists = {name: list(getattr(self, name)) for name in LISTS}
+        return {**asdict(self), **lists, "checks": [check.as_json() for check in self.checks]}
+
+    def judged_by(self) -> dict[str, Any]:
+        """What a window keeps to be judged by: the thresholds that differ, and the checks."""
+        return {**self.rules, **({"checks": [check.as_json() for check in self.checks]} if self.checks else {})}
 
 
 DEMANDED = ("approvals", "promote_from", "gates")
@@ -93,12 +102,16 @@ def parse(declared: Mapping[str, Any]) -> Policy:
     if errors:
         raise PolicyError(errors)
     policy = defaults(declared["promote_from"])
-    values = dict(declared)
+    values = {name: value for name, value in declared.items() if name != "checks"}
+    try:
+        values["checks"] = read_checks(declared.get("checks", []))
+    except ChecksInvalid as invalid:
+        errors = invalid.errors
     values |= {name: tuple(values[name]) for name in LISTS if isinstance(values.get(name), list)}
     if type(values.get("batch")) is int:
         values["batch"] = str(values["batch"])
     policy = replace(policy, **values)
-    if errors := _wrong(policy):
+    if errors := [*_wrong(policy), *errors]:
         raise PolicyError(errors)
     return policy
 
@@ -109,6 +122,7 @@ def stored(values: Mapping[str, Any]) -> Policy:
     kept: dict[str, Any] = {
         name: tuple(value) if name in LISTS else value for name, value in values.items() if name in known
     }
+    kept["checks"] = tuple(Check(**declared) for declared in kept.get("checks", ()))
     return replace(Policy(), **kept)
 
 
@@ -169,7 +183,8 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "healthy_within": (1 <= p.healthy_within <= 3600, "must be from 1 to 3600 seconds"),
         "drain_within": (1 <= p.drain_within <= 3600, "must be from 1 to 3600 seconds"),
     }
-    return [(name, message) for name, (good, message) in checks.items() if not good]
+    errors = [(name, message) for name, (good, message) in checks.items() if not good]
+    return errors + [("rules", message) for message in thresholds.wrong(p.rules)]
 
 
 def _is(value: object, kind: type) -> bool:
@@ -216,4 +231,8 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
             looser.append((name, "is the environment's to say"))
     if looser:
         raise PolicyError(looser)
-    return parse({**policy.as_json(), **overrides})
+    declared = {**policy.as_json(), **overrides}
+    if isinstance(overrides.get("checks"), list | tuple):
+        # Its own come on top: one of the environment's can neither be left out nor be replaced by its name.
+        declared["checks"] = [*policy.as_json()["checks"], *overrides["checks"]]
+    return parse(declared)

@@ -10,9 +10,11 @@ from django.db import transaction
 from django.db.models import Min
 
 from health.baseline import Baseline
+from health.checks import Check
+from health.measured import CHECK
 from health.models import Sample as SampleRow
 from health.models import Window
-from health.rules import Rules
+from health.thresholds import kept
 from health.verdicts import Sample, Verdict, judge
 
 DENSE_FOR = timedelta(seconds=60)
@@ -50,14 +52,20 @@ def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Ver
     rows = SampleRow.objects.filter(window__in=sampled, at__gte=opened, at__lte=now)
     samples = [as_sample(row) for row in rows]
     return judge(
-        Rules(**window.rules),
-        [s for s in samples if s.endpoint in window.endpoints],
+        kept(window.rules),
+        [s for s in samples if s.endpoint in window.endpoints or s.source.startswith(CHECK)],
         Baseline(still_on_from=tuple(s for s in samples if s.endpoint in window.baseline)),
         opened_at=opened,
         closes_at=now if close_now else window.closes_at,
         now=now,
         endpoints=tuple(window.endpoints),
+        checks=checks_of(window),
     )
+
+
+def checks_of(window: Window) -> tuple[Check, ...]:
+    """The checks that it was opened with, beside its thresholds."""
+    return tuple(Check(**declared) for declared in window.rules.get("checks", ()))
 
 
 def store(window: Window, samples: Iterable[Sample]) -> None:

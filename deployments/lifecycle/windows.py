@@ -14,6 +14,9 @@ from deployments.snapshot import policy_of
 from health import windows
 from health.models import Window
 
+BAKE = {"min_requests": 30, "pass_confidence": 0.55}
+"""Thresholds of a bake: 30 requests without an error are enough to go on by."""
+
 
 def watched(endpoint: Endpoint, content: str) -> dict[str, str]:
     """How an endpoint is measured, and which content it must prove to run."""
@@ -47,7 +50,7 @@ def open_after(deployment: Deployment) -> Window | None:
         kind=Window.Kind.AFTER,
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in targets},
-        rules=dict(policy.rules),
+        rules=policy.judged_by(),
         armed=armed,
         opens_at=now,
         closes_at=now + timedelta(seconds=policy.window),
@@ -71,7 +74,7 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         or {t.name: watched(t.endpoint, t.to_content) for t in changed},
         baseline={t.name: watched(t.endpoint, t.from_content) for t in untouched},
         # A bake is short: fewer requests have to do, the long window afterwards asks for more.
-        rules={"min_requests": 30, "min_probes": max(2, int(seconds)), **policy.rules},
+        rules={**BAKE, "min_probes": max(2, int(seconds)), **policy.judged_by()},
         armed=policy.automatic_rollback,
         opens_at=now,
         closes_at=now + timedelta(seconds=seconds),
