@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import timedelta
 from typing import Any
 
 from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
-from health import thresholds
+from health import thresholds, verdicts
 from health.checks import Check, ChecksInvalid, read_checks
-from health.verdicts import CAUSES
 
 GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
@@ -72,6 +72,14 @@ class Policy:
     def options(self) -> Options:
         """The strategy's numbers."""
         return Options(self.batch, self.max_failures, self.bake, self.spread, self.weights, self.pause_at)
+
+    def on_unknown(self) -> verdicts.Policy:
+        """What follows where a window cannot be judged."""
+        return verdicts.Policy(
+            actions=dict(self.on_inconclusive),
+            max_hold=timedelta(seconds=self.max_hold),
+            after_max_hold=self.after_max_hold,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
@@ -213,7 +221,7 @@ def _sources(sources: tuple[Any, ...]) -> bool:
 
 def _causes(actions: object) -> bool:
     return isinstance(actions, Mapping) and all(
-        cause in CAUSES and action in ("hold", "continue", "rollback") for cause, action in actions.items()
+        cause in verdicts.CAUSES and action in ("hold", "continue", "rollback") for cause, action in actions.items()
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -20,7 +20,6 @@ from deployments.lifecycle.advancing import Turn, answer_for
 from deployments.lifecycle.ending import undo
 from deployments.lifecycle.moves import locked, page
 from deployments.models import MAY_BE_CURRENT, Deployment
-from deployments.policy import Policy
 from deployments.snapshot import policy_of
 from health import sampling, verdicts, windows
 from health.models import Window
@@ -91,7 +90,7 @@ def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now:
     """Could not be judged: by policy held, let go on flagged, or taken for a failure. Never silently either."""
     policy = policy_of(deployment.installation)
     since = window.held_since or now
-    follows = verdicts.policy_for(verdict.cause, _policy(policy), now, since)
+    follows = verdicts.policy_for(verdict.cause, policy.on_unknown(), now, since)
     if follows.action == verdicts.HOLD or (follows.action == verdicts.CONTINUE and _for_a_person(deployment, window)):
         if window.held_since is None:
             told = f"{deployment}: the window cannot be judged ({verdict.cause}): {verdict.sentence}"
@@ -109,14 +108,6 @@ def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now:
 def _for_a_person(deployment: Deployment, window: Window) -> bool:
     """Only a person lets this go on: it is watched while that person is waited for."""
     return deployment.steps.filter(window=window, kind="confirm").exists()
-
-
-def _policy(policy: Policy) -> verdicts.Policy:
-    return verdicts.Policy(
-        actions=dict(policy.on_inconclusive),
-        max_hold=timedelta(seconds=policy.max_hold),
-        after_max_hold=policy.after_max_hold,
-    )
 
 
 def _decided(

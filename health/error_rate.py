@@ -67,17 +67,19 @@ def _proven(evidence: Evidence, traffic: Traffic) -> _Failing | None:
 
 
 def _as_it_closed(evidence: Evidence, traffic: Traffic) -> _Failing | None:
-    """The exact test: one look, at what was measured until the window was to close."""
+    """The exact test: one look, at what was measured until the window was to close.
+
+    The whole window is held against the success rate, its end against the line between: the end has fewer requests,
+    and a version that is only degraded must not fail by a bad draw of them.
+    """
     rules = evidence.rules
-    for since, figures in traffic.closing:
+    lines = (rules.max_error_rate, rules.tolerated)
+    for (since, figures), line in zip(traffic.closing, lines, strict=False):
         errors, requests = figures.errors, figures.requests
         if errors <= rules.rollback_error_rate * requests:
             continue
-        chance = sequential.tail(errors, requests, rules.max_error_rate)
-        if chance <= rules.alpha / 2 / len(traffic.closing):
-            return _Failing(
-                since, errors, requests, f" A version with {rules.max_error_rate:.2g} hardly ever shows that."
-            )
+        if sequential.tail(errors, requests, line) <= rules.alpha / 2 / len(lines):
+            return _Failing(since, errors, requests, f" Where {line:.2g} fail, that hardly ever happens.")
     return None
 
 

@@ -46,21 +46,30 @@ def next_sample(window: Window, now: datetime) -> datetime:
 
 def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Verdict:
     """Judge what was measured of the content for this subject, bakes included."""
-    mine = Window.objects.filter(subject=window.subject, content=window.content)
-    opened = mine.aggregate(first=Min("opens_at"))["first"] if window.kind == Window.Kind.AFTER else window.opens_at
-    sampled = mine if window.kind == Window.Kind.AFTER else mine.filter(pk=window.pk)
-    rows = SampleRow.objects.filter(window__in=sampled, at__gte=opened, at__lte=now)
-    samples = [as_sample(row) for row in rows]
+    opened, mine, still = sampled(window, now)
     return judge(
         kept(window.rules),
-        [s for s in samples if s.endpoint in window.endpoints or s.source.startswith(CHECK)],
-        Baseline(still_on_from=tuple(s for s in samples if s.endpoint in window.baseline)),
+        mine,
+        Baseline(still_on_from=still),
         opened_at=opened,
         closes_at=now if close_now else window.closes_at,
         now=now,
         endpoints=tuple(window.endpoints),
         checks=checks_of(window),
     )
+
+
+def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ...], tuple[Sample, ...]]:
+    """Since when it counts, what was measured of its content until then, and of the hosts still on the old one."""
+    after = window.kind == Window.Kind.AFTER
+    mine = Window.objects.filter(subject=window.subject, content=window.content)
+    opened = mine.aggregate(first=Min("opens_at"))["first"] if after else window.opens_at
+    rows = SampleRow.objects.filter(
+        window__in=mine if after else mine.filter(pk=window.pk), at__gte=opened, at__lte=until
+    )
+    samples = [as_sample(row) for row in rows]
+    of_mine = tuple(s for s in samples if s.endpoint in window.endpoints or s.source.startswith(CHECK))
+    return opened, of_mine, tuple(s for s in samples if s.endpoint in window.baseline)
 
 
 def checks_of(window: Window) -> tuple[Check, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from aureus import clock
 from aureus.journal.actor import AUREUS
@@ -10,6 +11,7 @@ from aureus.journal.models import record
 from deployments.engine.status import TargetState
 from deployments.lifecycle import rows
 from deployments.models import Deployment, Endpoint, Installation
+from deployments.policy import Policy
 from deployments.snapshot import policy_of
 from health import windows
 from health.models import Window
@@ -73,14 +75,18 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in changed if t.name in names}
         or {t.name: watched(t.endpoint, t.to_content) for t in changed},
         baseline={t.name: watched(t.endpoint, t.from_content) for t in untouched},
-        # A bake is short: fewer requests have to do, the long window afterwards asks for more.
-        rules={**BAKE, "min_probes": max(2, int(seconds)), **policy.judged_by()},
+        rules=bake_rules(policy, seconds),
         armed=policy.automatic_rollback,
         opens_at=now,
         closes_at=now + timedelta(seconds=seconds),
         sample_seconds=policy.sample,
         next_sample_at=now,
     )
+
+
+def bake_rules(policy: Policy, seconds: float) -> dict[str, Any]:
+    """A bake is short: fewer requests have to do, the long window afterwards asks for more."""
+    return {**BAKE, "min_probes": max(2, int(seconds)), **policy.judged_by()}
 
 
 def lock_watched(installation: Installation, *, by: Deployment) -> None:
