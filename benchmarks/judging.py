@@ -177,7 +177,7 @@ def main() -> int:
     """Measure, print, and write the page's table; exit code 1 where more than 1 % are false."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judging", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=2000, help="windows of the judge in each cell of a well version")
+    parser.add_argument("--runs", type=int, default=1200, help="windows of the judge in each cell of a well version")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--write", action="store_true", help="put the table into docs/judging.md")
     asked = parser.parse_args()
