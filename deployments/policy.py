@@ -9,7 +9,7 @@ from typing import Any
 
 from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
 from health import thresholds, verdicts
-from health.checks import Check, ChecksInvalid, read_checks
+from health.checks import Check, ChecksInvalid, kept_checks, read_checks
 
 GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
@@ -130,7 +130,7 @@ def stored(values: Mapping[str, Any]) -> Policy:
     kept: dict[str, Any] = {
         name: tuple(value) if name in LISTS else value for name, value in values.items() if name in known
     }
-    kept["checks"] = tuple(Check(**declared) for declared in kept.get("checks", ()))
+    kept["checks"] = kept_checks(kept.get("checks", ()))
     return replace(Policy(), **kept)
 
 

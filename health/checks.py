@@ -72,6 +72,12 @@ def read_checks(declared: object) -> tuple[Check, ...]:
     return tuple(check for check in found if check)
 
 
+def kept_checks(stored: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
+    """Checks as a row keeps them; what else stands there, such as how they are measured, is left out."""
+    known = {f.name for f in fields(Check)}
+    return tuple(Check(**{name: value for name, value in one.items() if name in known}) for one in stored)
+
+
 def _read(declared: object, path: str, errors: list[tuple[str, str]]) -> Check | None:
     if not isinstance(declared, Mapping):
         errors.append((path, "must be a mapping with name, source, query, comparison and bound"))

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Min
 
 from health.baseline import Baseline
-from health.checks import Check
+from health.checks import Check, kept_checks
 from health.measured import CHECK
 from health.models import Sample as SampleRow
 from health.models import Window
@@ -74,7 +74,7 @@ def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ..
 
 def checks_of(window: Window) -> tuple[Check, ...]:
     """The checks that it was opened with, beside its thresholds."""
-    return tuple(Check(**declared) for declared in window.rules.get("checks", ()))
+    return kept_checks(window.rules.get("checks", ()))
 
 
 def store(window: Window, samples: Iterable[Sample]) -> None:

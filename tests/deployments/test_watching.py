@@ -9,6 +9,7 @@ from aureus import clock
 from aureus.journal.models import Event
 from deployments import lifecycle, watching
 from deployments.models import Deployment
+from health import windows
 from health.models import Window
 from health.sampling import Measured
 from health.verdicts import CAUSES, Sample
@@ -270,17 +271,12 @@ def test_each_cause_is_held_told_and_ended_as_the_policy_says(closing, cause, af
         assert deployment.good_at is None
 
 
-def test_a_window_keeps_the_checks_it_was_opened_with_and_one_that_fails_undoes(fleet):
+def test_a_window_keeps_the_checks_it_was_opened_with(fleet):
     fleet.environment("staging", checks=[QUEUE])
     fleet.deployed("1.0.0")
     deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
     fleet.run()
-    window = backdate(window_of(deployment))
-    assert [declared["name"] for declared in window.rules["checks"]] == ["queue"]
-    woken = judged(window, [check(window, 200.0)])
-    window.refresh_from_db()
-    assert (window.verdict, window.record["rule"]) == ("fail", "check:queue")
-    assert [lane for _, lane in woken] == ["rollback"]
+    assert [one.rule for one in windows.checks_of(window_of(deployment))] == ["check:queue"]
 
 
 @pytest.mark.parametrize(("kind", "cause"), [("down", "source_down"), ("absent", "no_data"), ("stale", "stale")])
