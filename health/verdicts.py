@@ -7,7 +7,7 @@ from typing import Any
 
 from health import rules as judged
 from health.baseline import Baseline
-from health.measured import ABSENT, COUNTS, DOWN, FIRST, Figures, Sample, by_endpoint, probes_of
+from health.measured import ABSENT, CHECK, COUNTS, DOWN, FIRST, STALE, Figures, Sample, by_endpoint, probes_of
 from health.rules import AS_BEFORE, COMMON_CAUSE, DEGRADED, FAIL, NOT_APPLIED, Evidence, Finding, Rules
 
 __all__ = ["Baseline", "Decision", "Policy", "Rules", "Sample", "Verdict", "judge", "policy_for"]
@@ -132,7 +132,7 @@ def _proven(
 def _probes_suffice(evidence: Evidence, endpoints: frozenset[str]) -> bool:
     whole, rules = evidence.whole, evidence.rules
     asked = probes_of(evidence.samples)
-    everyone = endpoints | {sample.endpoint for sample in evidence.samples}
+    everyone = endpoints | {s.endpoint for s in evidence.samples if not s.source.startswith(CHECK)}
     quiet = whole.errors == 0 or whole.errors < rules.max_error_rate * whole.requests
     return whole.probes >= rules.min_probes and whole.probe_failures == 0 and everyone <= set(asked) and quiet
 
@@ -141,7 +141,7 @@ def _not_measured(evidence: Evidence, endpoints: frozenset[str]) -> tuple[str, s
     """Answer (cause, sentence) when something that should have been measured was not."""
     sources = {
         (name, kind == "probe"): [s for s in samples if (s.source == "probe") == (kind == "probe")]
-        for name, samples in by_endpoint(evidence.samples).items()
+        for name, samples in by_endpoint(s for s in evidence.samples if not s.source.startswith(CHECK)).items()
         for kind in ("probe", "traffic")
     }
     seen = {name for (name, _), samples in sources.items() if samples}
@@ -168,6 +168,8 @@ def _gap(evidence: Evidence, name: str, samples: Sequence[Sample]) -> tuple[str,
         return "no_data", f"The {source} of {name} answers, but without the declared metric."
     if newest == FIRST:
         return "no_data", f"The {source} of {name} was read only once, so nothing can be counted yet."
+    if newest == STALE and not measured:
+        return "stale", f"The {source} of {name} has only ever answered with something old."
     age = (evidence.now - measured[-1]).total_seconds()
     return "stale", f"The newest {source} measurement of {name} is {age:.0f} s old."
 
