@@ -9,8 +9,9 @@ from typing import Any
 
 from health.sources import promql
 from health.sources.prometheus import QUERIES
+from tests.health.web import Asked, Route
 
-Series = tuple[Mapping[str, str], object]
+Series = tuple[dict[str, str], object]
 VALUES = {"address": "127.0.0.1", "port": "8000"}
 FILLED = {name: promql.filled(query, VALUES) for name, query in QUERIES.items()}
 
@@ -21,8 +22,8 @@ def parts(
 ) -> dict[str, list[Series]]:  # fmt: skip
     """A healthy answer: so many requests so far, scraped `age` seconds ago."""
     at, fast = time.time() if at is None else at, ok + failed if fast is None else fast
-    name = {"__name__": "http_requests_total", "instance": "127.0.0.1:8000"}
-    bucket = {**name, "__name__": "http_request_duration_seconds_bucket"}
+    name: dict[str, str] = {"__name__": "http_requests_total", "instance": "127.0.0.1:8000"}
+    bucket: dict[str, str] = {**name, "__name__": "http_request_duration_seconds_bucket"}
     errors: list[Series] = [({**name, status: "500"}, failed)] if failed else []
     return {
         "up": [({"__name__": "up"}, 1)],
@@ -51,10 +52,10 @@ def _text(value: object) -> object:
     return repr(value) if isinstance(value, float) else str(value) if isinstance(value, int | str) else value
 
 
-def answering(said: Callable[[], object], status: int = 200) -> dict[str, Callable[[object], tuple[int, Any]]]:
+def answering(said: Callable[[], object], status: int = 200) -> dict[str, Route]:
     """The routes of such a server; `said` is asked anew each time."""
 
-    def answer(_: object) -> tuple[int, Any]:
+    def answer(_: Asked) -> tuple[int, Any]:
         value = said()
         return status, value if isinstance(value, str) else json.dumps(value)
 
