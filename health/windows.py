@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Min
 
 from health.baseline import Baseline
+from health.measured import CHECK
 from health.models import Sample as SampleRow
 from health.models import Window
 from health.rules import Rules
@@ -51,7 +52,7 @@ def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Ver
     samples = [as_sample(row) for row in rows]
     return judge(
         Rules(**window.rules),
-        [s for s in samples if s.endpoint in window.endpoints],
+        [s for s in samples if s.endpoint in window.endpoints or (s.source.startswith(CHECK) and not s.endpoint)],
         Baseline(still_on_from=tuple(s for s in samples if s.endpoint in window.baseline)),
         opened_at=opened,
         closes_at=now if close_now else window.closes_at,
@@ -96,6 +97,8 @@ def as_row(window: Window, sample: Sample) -> SampleRow:
         errors=_kept(sample.errors),
         buckets=[[None if math.isinf(bound) else bound, count] for bound, count in sample.buckets],
         healthy=sample.healthy,
+        value=sample.value,
+        why=sample.why[:300],
     )
 
 
@@ -117,4 +120,6 @@ def as_sample(row: SampleRow) -> Sample:
         buckets=tuple((math.inf if bound is None else bound, count) for bound, count in row.buckets),
         healthy=row.healthy,
         seconds=row.seconds,
+        value=row.value,
+        why=row.why,
     )

@@ -76,6 +76,13 @@ class Fields:
             return default or 0
         return value
 
+    def truth(self, name: str) -> bool:
+        """true or false; false where it is not given."""
+        value = self.values[name] if self.given(name) else False
+        if not isinstance(value, bool):
+            self.wrong(name, "must be true or false")
+        return value is True
+
     def one_of(self, name: str, choices: Collection[str], default: str) -> str:
         """One of some words."""
         value = self.values[name] if self.given(name) else default

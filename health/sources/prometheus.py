@@ -10,19 +10,9 @@ from typing import Any
 
 from health.measured import ABSENT, CHECK, COUNTS, FIRST, STALE, VALUE, Buckets, Sample
 from health.sources import promql
+from health.sources.declared import COUNTERS
 from health.sources.promapi import TIMEOUT, NoAnswer, Point, Server, ask
 
-_INSTANCE = 'instance="{address}:{port}"'
-_REQUESTS = f'{{__name__=~"http_requests_total|aureus_api_requests_total",{_INSTANCE}'
-QUERIES: Mapping[str, str] = {
-    "up": f"up{{{_INSTANCE}}}",
-    "start": f"process_start_time_seconds{{{_INSTANCE}}}",
-    "requests": f"{_REQUESTS}}}",
-    "errors": f'{_REQUESTS},status=~"5.."}}',
-    "buckets": f'{{__name__=~"(http|aureus_api)_request_duration_seconds_bucket",{_INSTANCE}}}',
-}
-"""What is asked of each endpoint where the declaration says nothing else. `start` and `buckets` may be empty."""
-COUNTERS = ("requests", "errors", "buckets")
 MISSED = 2
 """Scrapes that may be missed: what is older than so many intervals is stale."""
 _PART, _ONE = "aureus_part", "aureus_endpoint"
@@ -47,20 +37,6 @@ class Counted:
     errors: int = 0
     buckets: Buckets = ()
     reading: Reading | None = None
-
-
-def check_queries(queries: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is wrong with declared queries, as (name, message)."""
-    wrong = []
-    for name, template in queries.items():
-        if name not in QUERIES:
-            wrong.append((name, f"there is no such query; there is: {', '.join(QUERIES)}"))
-        elif template != "" or name not in ("start", "buckets"):
-            try:
-                promql.check_counter(template) if name in COUNTERS else promql.check_selector(template)
-            except promql.TemplateInvalid as error:
-                wrong.append((name, str(error)))
-    return wrong
 
 
 def read_counters(

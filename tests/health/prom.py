@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from health.sources import promql
-from health.sources.prometheus import QUERIES
+from health.sources.declared import QUERIES
 from tests.health.web import Asked, Route
 
 Series = tuple[dict[str, str], object]
@@ -40,7 +40,7 @@ def vector(parts: Mapping[str, Sequence[Series]], *, endpoints: int = 1, **more:
     """The same parts for each endpoint, as the server's JSON."""
     now = time.time()
     result = [
-        {"metric": {**labels, "aureus_part": part, "aureus_endpoint": str(n)}, "value": [now, _text(value)]}
+        {"metric": labels | {"aureus_part": part, "aureus_endpoint": str(n)}, "value": [now, _text(value)]}
         for n in range(endpoints)
         for part, series in parts.items()
         for labels, value in series

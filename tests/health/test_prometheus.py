@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from health.sources import promql
+from health.sources.declared import QUERIES, check_queries
 from health.sources.promapi import NoAnswer, Point, Server, ask
-from health.sources.prometheus import QUERIES, check_queries, counted, measure_checks, read_counters
+from health.sources.prometheus import counted, measure_checks, read_counters
 from tests.health.prom import FILLED, answering, parts, vector
 from tests.health.web import site
 
