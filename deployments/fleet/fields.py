@@ -32,6 +32,10 @@ class Fields:
         """Report a field."""
         self.errors.append((self.at(name), message))
 
+    def is_wrong(self, name: str) -> bool:
+        """The field, or something in it, was reported."""
+        return any(path == self.at(name) or path.startswith(f"{self.at(name)}.") for path, _ in self.errors)
+
     def given(self, name: str) -> bool:
         """The field stands in the file, and is not null."""
         self._asked.add(name)

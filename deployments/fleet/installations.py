@@ -213,7 +213,7 @@ def _sources(row: Fields, found: DeclaredInstallation, environment: DeclaredEnvi
     policy = environment.policy if environment else Policy()
     asked = found.policy.get("sources", policy.sources)
     for name, source in (("access_log", "access_log"), ("journal", "journal"), ("queries", "prometheus")):
-        if environment and found.sources.get(name) and source not in asked:
+        if environment and found.sources.get(name) and source not in asked and not row.is_wrong(name):
             row.wrong(name, f"measures nothing: the sources of {found.environment} do not name {source}")
 
 
