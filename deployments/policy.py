@@ -188,6 +188,10 @@ def _wrong_sources(p: Policy) -> Iterator[tuple[str, str]]:
         yield "prometheus", "must be declared, with the url of the server that is asked"
     if p.prometheus and not ("prometheus" in p.sources or p.checks):
         yield "sources", "must name prometheus, or its declaration measures nothing"
+    if "journal" not in p.sources and any(
+        isinstance(one, Mapping) and one.get("source") == "journal" for one in p.checks
+    ):
+        yield "sources", "must name journal, since a check counts its errors"
     yield from ((f"checks{path}", message) for path, message in declared.wrong_checks(p.checks))
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from health.measured import COUNTS, DOWN, FIRST, Sample
+from health.measured import CHECK, COUNTS, DOWN, FIRST, VALUE, Sample
 from health.models import Window
 from health.sources import journal, prometheus
 from health.sources.access_log import read_log
@@ -73,7 +73,7 @@ def questions_of(window: Window, now: datetime, reach: Reach) -> Iterator[Questi
     for declared in window.checks:
         if declared.get("source", "prometheus") == "prometheus":
             ask = partial(_check, declared, now, window.content)
-            source = f"check:{declared.get('name')}"
+            source = f"{CHECK}{declared.get('name')}"
             yield _question(window, now, source, {"": {"content": window.content}}, ask)
 
 
@@ -160,7 +160,7 @@ def _journal(name: str, spot: Mapping[str, Any], now: datetime, window: Window, 
     since = (now - window.opens_at).total_seconds()
     run = _reached(reach, int(asked["place"]))
     found = journal.count_errors(run, asked["unit"], window.readings.get(key), since)
-    value = float(found.count) if found.kind == "value" else None
+    value = float(found.count) if found.kind == VALUE else None
     sample = Sample(name, spot.get("content"), journal.SOURCE, found.kind, now, value=value, why=found.why)
     return Found([sample], {key: found.state} if found.state is not None else {})
 
@@ -177,6 +177,21 @@ def _reached(reach: Reach, place: int) -> Run:
 def _check(declared: Mapping[str, Any], now: datetime, content: str) -> Found:
     server = server_of(declared["prometheus"]) if declared.get("prometheus") else None
     return Found(prometheus.measure_checks([declared], server, now, content=content, timeout=TIMEOUT))
+
+
+def checks_of_journal(window: Window, samples: Iterable[Sample]) -> list[Sample]:
+    """The values of declared checks on the journal: the errors since the last look, on all hosts of the version.
+
+    One host that could not be read leaves the value unknown.
+    """
+    names = [one["name"] for one in window.checks if one.get("source") == "journal"]
+    looks = [s for s in samples if s.source == journal.SOURCE and s.endpoint in window.endpoints]
+    if not names or not looks:
+        return []
+    blind = next((look for look in looks if look.kind != VALUE), None)
+    value = None if blind else sum(look.value or 0.0 for look in looks)
+    kind, why = (blind.kind, f"{blind.endpoint}: {blind.why}") if blind else (VALUE, "")
+    return [Sample("", window.content, CHECK + n, kind, looks[0].at, value=value, why=why) for n in names]
 
 
 def one_per_endpoint(samples: Iterable[Sample]) -> list[Sample]:

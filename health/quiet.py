@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from health.measured import VALUE, Sample, by_endpoint
 
+JOURNAL = "check:journal"
 LONG_ENOUGH = timedelta(minutes=30)
 """The deployment guide's gate: no errors in logs for 30 minutes."""
 FRESH = timedelta(seconds=90)
@@ -22,7 +23,7 @@ class Quiet:
 
 def quiet_for(
     samples: Sequence[Sample], endpoints: Collection[str], opened_at: datetime, now: datetime, *,
-    long_enough: timedelta = LONG_ENOUGH, source: str = "check:journal",
+    long_enough: timedelta = LONG_ENOUGH, source: str = JOURNAL,
 ) -> Quiet:  # fmt: skip
     """Look at every endpoint's counts of journal errors. A look counts all since the one before, so gaps hide nothing;
     but the newest must be fresh, and could-not-look is never quiet."""

@@ -14,7 +14,7 @@ import structlog
 
 from health.measured import CHECK, Sample
 from health.models import Window
-from health.questions import Found, Question, Reach, nobody, one_per_endpoint, questions_of
+from health.questions import Found, Question, Reach, checks_of_journal, nobody, one_per_endpoint, questions_of
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,8 @@ class Measured:
         """
         if readings == self.window.readings:
             return self.samples
-        return [s for s in self.samples if s.source == "probe" or (s.source.startswith(CHECK) and not s.endpoint)]
+        queries = {CHECK + one["name"] for one in self.window.checks if one.get("source") != "journal"}
+        return [s for s in self.samples if s.source in {"probe", *queries}]
 
 
 def measure(windows: Sequence[Window], now: datetime, reach: Reach = nobody) -> list[Measured]:
@@ -69,7 +70,7 @@ def measure_each(windows: Sequence[Window], now: datetime, reach: Reach = nobody
         waiting[pk].discard(number)
         if not waiting[pk]:
             done = measured.pop(pk)
-            done.samples = one_per_endpoint(done.samples)
+            done.samples = one_per_endpoint([*done.samples, *checks_of_journal(done.window, done.samples)])
             yield done
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Min
@@ -13,6 +14,7 @@ from health.baseline import Baseline
 from health.measured import CHECK
 from health.models import Sample as SampleRow
 from health.models import Window
+from health.quiet import JOURNAL, LONG_ENOUGH, Quiet, quiet_for
 from health.rules import Rules
 from health.verdicts import Sample, Verdict, judge
 
@@ -59,6 +61,18 @@ def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Ver
         now=now,
         endpoints=tuple(window.endpoints),
     )
+
+
+def quietness(subject: UUID, content: str, now: datetime, long_enough: timedelta = LONG_ENOUGH) -> Quiet:
+    """Whether a deployment's newest window has seen no errors in its hosts' journals for long enough."""
+    window = Window.objects.filter(subject=subject, content=content).order_by("-opens_at", "-id").first()
+    if window is None:
+        return Quiet(None, None, "It was never watched.")
+    rows = SampleRow.objects.filter(window=window, source=JOURNAL, at__lte=now)
+    samples = [as_sample(row) for row in rows]
+    # A window that is closed is looked at as of then: afterwards nobody has listened.
+    return quiet_for(samples, tuple(window.endpoints), window.opens_at, min(now, window.closed_at or now),
+                     long_enough=long_enough)  # fmt: skip
 
 
 def store(window: Window, samples: Iterable[Sample]) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from health.measured import ABSENT, DOWN, VALUE
+from health.quiet import JOURNAL
 from health.sources.shell import CannotRun, Run, told
 
-SOURCE = "check:journal"
+SOURCE = JOURNAL
 TIMEOUT = 4.0
 MOST = 1000
 """Entries of one look; more are counted as so many."""

@@ -6,6 +6,8 @@ import copy
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -16,9 +18,9 @@ from deployments.fleet.apply import apply
 from deployments.fleet.declaration import check
 from deployments.lifecycle.windows import watched
 from deployments.models import Installation
-from health import sampling
+from health import sampling, windows
 from health.models import Window
-from health.questions import one_per_endpoint
+from health.questions import checks_of_journal, one_per_endpoint
 from health.sampling import Measured, measure_each
 from health.sources.shell import CannotRun
 from health.verdicts import Sample
@@ -215,3 +217,33 @@ def test_a_bake_and_the_long_window_ask_the_same(fleet):
     assert {*bake.endpoints, *bake.baseline} == {"staging-1", "staging-2", "staging-3"}
     for spot in (*bake.endpoints.values(), *bake.baseline.values()):
         assert spot["prometheus"]["queries"]["requests"]
+
+
+def test_a_check_on_the_journal_counts_for_all_hosts_or_not_at_all(second):
+    window = window_of(second)
+    window.checks = [{"name": "errors", "source": "journal"}, {"name": "queue", "query": "q"}]
+    now = clock.now()
+    looks = [Sample(name, "c", "check:journal", "value", now, value=2.0) for name in ("staging-1", "staging-2")]
+    [value] = checks_of_journal(window, [*looks, Sample("gone", "c", "check:journal", "value", now, value=9.0)])
+    assert (value.source, value.endpoint, value.kind, value.value) == ("check:errors", "", "value", 4.0)
+    blind = Sample("staging-3", "c", "check:journal", "absent", now, why="no")
+    [value] = checks_of_journal(window, [*looks, blind])
+    assert (value.kind, value.value, value.why) == ("absent", None, "staging-3: no")
+    late = Measured(window, [value, *looks, Sample("", "c", "check:queue", "value", now, value=1.0)], {"a": 1})
+    assert [s.source for s in late.kept({"a": 2})] == ["check:queue"]
+
+
+def test_a_deployment_is_quiet_as_long_as_somebody_listened(second):
+    window = window_of(second)
+    now = clock.now()
+    half = timedelta(minutes=30)
+    asked = partial(windows.quietness, second.id, window.content)
+    assert windows.quietness(uuid4(), window.content, now).quiet is None
+    assert asked(now).quiet is None
+    Window.objects.filter(pk=window.pk).update(opens_at=now - half)
+    windows.store(window, [Sample(name, "c", "check:journal", "value", now, value=0.0) for name in window.endpoints])
+    assert asked(now).quiet is True
+    windows.store(window, [Sample("staging-2", "c", "check:journal", "value", now - half / 2, value=1.0)])
+    assert asked(now).until == now + half / 2
+    Window.objects.filter(pk=window.pk).update(closed_at=now)
+    assert asked(now + timedelta(days=1)).quiet is False
