@@ -131,7 +131,9 @@ def test_a_prometheus_that_breaks_is_never_a_pass(healthy, case):
     assert why_of(samples, "prometheus")
 
 
-@pytest.mark.parametrize("case", ["a page", "nothing at all", "target down", "old", "NaN"])
+@pytest.mark.parametrize(
+    "case", ["a page", "nothing at all", "target down", "old", "NaN", "the label of errors renamed"]
+)
 def test_a_prometheus_that_never_worked_is_no_pass_either(healthy, case):
     speak, cause = ALL_PROMETHEUS[case]
     with telling(speak) as (url, _):
