@@ -73,11 +73,9 @@ def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
     window = Window.objects.select_for_update().get(pk=measured.window.pk)
     if window.closed_at is not None or not opened.without_retired(window, deployment.installation):
         return []
-    samples = measured.kept(window.readings)
+    samples, window.readings = measured.against(window.readings)
     windows.store(window, samples)
-    if samples is measured.samples:
-        window.readings = measured.readings
-        Window.objects.filter(pk=window.pk).update(readings=window.readings)
+    Window.objects.filter(pk=window.pk).update(readings=window.readings)
     now = clock.now()
     verdict = windows.verdict_of(window, now)
     if verdict.result == "open":

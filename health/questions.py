@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,9 @@ from health.sources.scrape import Counters, difference, scrape
 from health.sources.shell import CannotRun, Run
 
 TIMEOUT = 3.0
+SSH_EVERY = timedelta(seconds=5)
+"""Logs and journals are read no more often: each look brings all since the one before, and costs the host processes."""
+SSH_AT = "ssh_at"
 ACCESS_LOG = "access_log"
 Reach = Callable[[int], Run]
 """A host's id -> how to run commands there."""
@@ -55,19 +58,20 @@ def nobody(place: int) -> Run:
 def questions_of(window: Window, now: datetime, reach: Reach) -> Iterator[Question]:
     """Everything that is asked of one window."""
     spots: Spots = {**window.baseline, **window.endpoints}
+    by_ssh = spots if _rested(window.readings.get(SSH_AT), now) else {}
     for name, spot in spots.items():
         yield _question(window, now, "probe", {name: spot}, partial(_probe, name, spot, now))
         if spot.get("metrics"):
             ask = partial(_scrape, name, spot, now, window.readings.get(name))
             yield _question(window, now, "scrape", {name: spot}, ask)
-        if spot.get("journal"):
+        if spot.get("journal") and by_ssh:
             ask = partial(_journal, name, spot, now, window, reach)
             place = f"{window.pk} {name} journal"
             yield _question(window, now, journal.SOURCE, {name: spot}, ask, place=place)
     for server, asked in _by_server(spots):
         ask = partial(_prometheus, server, asked, now, window.readings)
         yield _question(window, now, "prometheus", asked, ask)
-    for (place_id, path, kind), read in _by_log(spots).items():
+    for (place_id, path, kind), read in _by_log(by_ssh).items():
         ask = partial(_access_log, place_id, path, kind, read, now, window.readings, reach)
         yield _question(window, now, ACCESS_LOG, read, ask, place=f"{window.pk} {place_id} {path}")
     for declared in window.checks:
@@ -75,6 +79,10 @@ def questions_of(window: Window, now: datetime, reach: Reach) -> Iterator[Questi
             ask = partial(_check, declared, now, window.content)
             source = f"{CHECK}{declared.get('name')}"
             yield _question(window, now, source, {"": {"content": window.content}}, ask)
+
+
+def _rested(before: str | None, now: datetime) -> bool:
+    return before is None or now - datetime.fromisoformat(before) >= SSH_EVERY
 
 
 def _question(
@@ -143,7 +151,7 @@ def _by_log(spots: Spots) -> dict[tuple[int, str, str], dict[str, Mapping[str, A
 def _access_log(
     place: int, path: str, kind: str, spots: Spots, now: datetime, readings: Mapping[str, Any], reach: Reach
 ) -> Found:
-    key = f"log:{place}:{path}"
+    key = _log_key(place, path)
     names = {known: name for name, spot in spots.items() for known in spot["log"].get("names", ())}
     everything = "" if names else next(iter(spots))
     read = read_log(_reached(reach, place), path, kind, readings.get(key), names, everything=everything)
@@ -152,7 +160,7 @@ def _access_log(
         one = read.of.get(name)
         figures = (one.requests, one.errors, one.buckets) if one else (0, 0, ())
         samples.append(Sample(name, spot.get("content"), ACCESS_LOG, read.kind, now, *figures, why=read.why))
-    return Found(samples, {key: read.state} if read.state is not None else {})
+    return Found(samples, _looked({key: read.state}, now))
 
 
 def _journal(name: str, spot: Mapping[str, Any], now: datetime, window: Window, reach: Reach) -> Found:
@@ -162,7 +170,11 @@ def _journal(name: str, spot: Mapping[str, Any], now: datetime, window: Window, 
     found = journal.count_errors(run, asked["unit"], window.readings.get(key), since)
     value = float(found.count) if found.kind == VALUE else None
     sample = Sample(name, spot.get("content"), journal.SOURCE, found.kind, now, value=value, why=found.why)
-    return Found([sample], {key: found.state} if found.state is not None else {})
+    return Found([sample], _looked({key: found.state}, now))
+
+
+def _looked(states: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    return {SSH_AT: now.isoformat()} | {key: state for key, state in states.items() if state is not None}
 
 
 def _reached(reach: Reach, place: int) -> Run:
@@ -177,6 +189,26 @@ def _reached(reach: Reach, place: int) -> Run:
 def _check(declared: Mapping[str, Any], now: datetime, content: str) -> Found:
     server = server_of(declared["prometheus"]) if declared.get("prometheus") else None
     return Found(prometheus.measure_checks([declared], server, now, content=content, timeout=TIMEOUT))
+
+
+def begins_with(window: Window, sample: Sample) -> set[str]:
+    """The keys of the readings from which a sample counts on; none where it stands alone."""
+    if sample.source == "scrape":
+        return {sample.endpoint}
+    if sample.source == "prometheus":
+        return {f"prometheus:{sample.endpoint}"}
+    if sample.source == journal.SOURCE:
+        return {f"journal:{sample.endpoint}"}
+    if sample.source == ACCESS_LOG:
+        log = {**window.baseline, **window.endpoints}.get(sample.endpoint, {}).get("log") or {}
+        return {_log_key(place, log["path"]) for place in log.get("places", ())}
+    if any(sample.source == CHECK + one["name"] for one in window.checks if one.get("source") == "journal"):
+        return {f"journal:{name}" for name in window.endpoints}
+    return set()
+
+
+def _log_key(place: int, path: str) -> str:
+    return f"log:{place}:{path}"
 
 
 def checks_of_journal(window: Window, samples: Iterable[Sample]) -> list[Sample]:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from health.measured import CHECK, Sample
+from health.measured import Sample
 from health.models import Window
-from health.questions import Found, Question, Reach, checks_of_journal, nobody, one_per_endpoint, questions_of
+from health.questions import (
+    SSH_AT,
+    Found,
+    Question,
+    Reach,
+    begins_with,
+    checks_of_journal,
+    nobody,
+    one_per_endpoint,
+    questions_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -34,15 +44,16 @@ class Measured:
     samples: list[Sample] = field(default_factory=list)
     readings: dict[str, Any] = field(default_factory=dict)
 
-    def kept(self, readings: dict[str, Any]) -> list[Sample]:
-        """The samples that still count where the window's readings are these by now.
+    def against(self, readings: Mapping[str, Any]) -> tuple[list[Sample], dict[str, Any]]:
+        """Its samples and the readings to keep, where the window's readings are these by now.
 
-        A faster round has counted since then what this one's differences begin with; what stands alone still counts.
+        Rounds overlap where a source is slow. What a faster one has counted on since this one began would count
+        twice, so it is left out, source by source; what stands alone still counts.
         """
-        if readings == self.window.readings:
-            return self.samples
-        queries = {CHECK + one["name"] for one in self.window.checks if one.get("source") != "journal"}
-        return [s for s in self.samples if s.source in {"probe", *queries}]
+        begun = self.window.readings
+        overtaken = {key for key in {*begun, *readings} if begun.get(key) != readings.get(key)} - {SSH_AT}
+        samples = [s for s in self.samples if not begins_with(self.window, s) & overtaken]
+        return samples, {**readings, **{k: v for k, v in self.readings.items() if k not in overtaken}}
 
 
 def measure(windows: Sequence[Window], now: datetime, reach: Reach = nobody) -> list[Measured]:
@@ -116,7 +127,7 @@ def _answer(question: Question) -> Found:
     if question.place:
         with _lock:
             if question.place in _asked:
-                return question.lost("The host has not answered the question before yet.")
+                return Found()  # the same question is under way; whoever asked it brings the answer
             _asked.add(question.place)
     try:
         return question.ask()

@@ -238,7 +238,7 @@ def test_an_access_log_that_breaks_is_never_a_pass(healthy, tmp_path, case):
     watch = Watch(healthy, log=log)
     watch.measure(1)
     append(path, LINE * 3_000)
-    [counted] = [s for s in watch.measure(5) if s.source == "access_log"]
+    [counted] = [s for s in watch.measure(10) if s.source == "access_log"]
     assert (counted.kind, counted.requests, counted.buckets[-1]) == ("counts", 3_000, (math.inf, 3_000))
     on_the_host = hasattr(breaks, "asked") or breaks is unreachable
     if not on_the_host:
@@ -253,10 +253,21 @@ def test_an_access_log_that_goes_on_passes(healthy, tmp_path):
     path.write_bytes(b"")
     log = {"path": str(path), "format": "nginx", "places": [1], "names": ["10.0.0.11:8080"]}
     watch = Watch(healthy, log=log)
-    for second in (1, 5, 595):
+    for second in (1, 10, 595):
         watch.measure(second)
         append(path, LINE * 3_000)
     assert (watch.verdict().result, watch.verdict().basis) == ("pass", "traffic")
+
+
+def test_logs_are_not_read_each_second_and_miss_nothing_by_that(healthy, tmp_path):
+    path = tmp_path / "access.log"
+    path.write_bytes(b"")
+    watch = Watch(healthy, log={"path": str(path), "format": "nginx", "places": [1], "names": ["10.0.0.11:8080"]})
+    for second in range(1, 13):
+        watch.measure(second)
+        append(path, LINE)
+    read = [(s.at, s.requests) for s in watch.samples if s.source == "access_log"]
+    assert read == [(at(1), 0), (at(6), 5), (at(11), 5)]
 
 
 JOURNALS = {
