@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
 from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
 from health import thresholds, verdicts
-from health.checks import Check, ChecksInvalid, kept_checks, read_checks
+from health.checks import ChecksInvalid, read_checks
+from health.sources import declared
 
 GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
-SOURCES = frozenset({"probe", "scrape"})
+SOURCES = declared.SOURCES
 ASTRAY = ("drifted", "flapping", "unreachable")
 """States of a host that may open an incident."""
 LISTS = ("sources", "incidents", "weights", "pause_at")
+ROWS = ("checks",)
+"""Lists of mappings."""
 
 
 class PolicyError(ValueError):
@@ -37,6 +40,8 @@ class Policy:
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
     bake: watch after each batch or weight. window: watch after `deployed`. sample: between two samples.
+    sources: what is measured by, where an installation says how. prometheus: the server, by url, scrape_interval
+    (seconds), token (a reference) and queries. checks: queries of one's own, each judged by itself.
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
     incidents: states of a host, found by the looks between deployments, that people are told of.
@@ -67,7 +72,8 @@ class Policy:
     drain_within: float = 60.0
     rules: Mapping[str, float] = field(default_factory=dict)
     incidents: tuple[str, ...] = ASTRAY
-    checks: tuple[Check, ...] = ()
+    prometheus: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Mapping[str, Any], ...] = ()
 
     def options(self) -> Options:
         """The strategy's numbers."""
@@ -83,12 +89,7 @@ class Policy:
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
-        lists = {name: list(getattr(self, name)) for name in LISTS}
-        return {**asdict(self), **lists, "checks": [check.as_json() for check in self.checks]}
-
-    def judged_by(self) -> dict[str, Any]:
-        """What a window keeps to be judged by: the thresholds that differ, and the checks."""
-        return {**self.rules, **({"checks": [check.as_json() for check in self.checks]} if self.checks else {})}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in (*LISTS, *ROWS)}}
 
 
 DEMANDED = ("approvals", "promote_from", "gates")
@@ -102,20 +103,16 @@ def defaults(promote_from: str | None) -> Policy:
     return Policy(promote_from=promote_from, queue="supersede", on_failed_smoke="rollback")
 
 
-def parse(declared: Mapping[str, Any]) -> Policy:
+def parse(given: Mapping[str, Any]) -> Policy:
     """A declaration's policy. Raises PolicyError with everything that is wrong."""
-    errors = [(name, "must be written in the declaration") for name in DEMANDED if name not in declared]
+    errors = [(name, "must be written in the declaration") for name in DEMANDED if name not in given]
     known = {f.name for f in fields(Policy)}
-    errors += [(name, "there is no such policy") for name in declared if name not in known]
+    errors += [(name, "there is no such policy") for name in given if name not in known]
     if errors:
         raise PolicyError(errors)
-    policy = defaults(declared["promote_from"])
-    values = {name: value for name, value in declared.items() if name != "checks"}
-    try:
-        values["checks"] = read_checks(declared.get("checks", []))
-    except ChecksInvalid as invalid:
-        errors = invalid.errors
-    values |= {name: tuple(values[name]) for name in LISTS if isinstance(values.get(name), list)}
+    policy = defaults(given["promote_from"])
+    values = dict(given)
+    values |= {name: tuple(values[name]) for name in (*LISTS, *ROWS) if isinstance(values.get(name), list)}
     if type(values.get("batch")) is int:
         values["batch"] = str(values["batch"])
     policy = replace(policy, **values)
@@ -128,9 +125,8 @@ def stored(values: Mapping[str, Any]) -> Policy:
     """A policy as kept in a row; what was added to Policy since then has its default."""
     known = {f.name for f in fields(Policy)}
     kept: dict[str, Any] = {
-        name: tuple(value) if name in LISTS else value for name, value in values.items() if name in known
+        name: tuple(value) if name in (*LISTS, *ROWS) else value for name, value in values.items() if name in known
     }
-    kept["checks"] = kept_checks(kept.get("checks", ()))
     return replace(Policy(), **kept)
 
 
@@ -151,8 +147,8 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         bool: ("direct", "automatic_rollback"),
         float: ("bake", "spread", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
-        tuple: LISTS,
-        dict: ("on_inconclusive", "rules"),
+        tuple: (*LISTS, *ROWS),
+        dict: ("on_inconclusive", "rules", "prometheus"),
     }
     errors = [(name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)]
     if errors:
@@ -192,7 +188,34 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "drain_within": (1 <= p.drain_within <= 3600, "must be from 1 to 3600 seconds"),
     }
     errors = [(name, message) for name, (good, message) in checks.items() if not good]
-    return errors + [("rules", message) for message in thresholds.wrong(p.rules)]
+    errors += [("rules", message) for message in thresholds.wrong(p.rules)]
+    errors += _wrong_sources(p)
+    return errors + [(path, message) for path, message in _wrong_checks(p) if path not in dict(errors)]
+
+
+def _wrong_checks(p: Policy) -> list[tuple[str, str]]:
+    """What is wrong with how the values of checks are judged."""
+    try:
+        read_checks(p.checks)
+    except ChecksInvalid as invalid:
+        return invalid.errors
+    return []
+
+
+def _wrong_sources(p: Policy) -> Iterator[tuple[str, str]]:
+    """What is wrong with how the sources are reached."""
+    if p.prometheus:
+        yield from ((f"prometheus.{path}", message) for path, message in declared.wrong_prometheus(p.prometheus))
+    asks = any(isinstance(one, Mapping) and one.get("source", "prometheus") == "prometheus" for one in p.checks)
+    if not p.prometheus and ("prometheus" in p.sources or asks):
+        yield "prometheus", "must be declared, with the url of the server that is asked"
+    if p.prometheus and not ("prometheus" in p.sources or p.checks):
+        yield "sources", "must name prometheus, or its declaration measures nothing"
+    if "journal" not in p.sources and any(
+        isinstance(one, Mapping) and one.get("source") == "journal" for one in p.checks
+    ):
+        yield "sources", "must name journal, since a check counts its errors"
+    yield from ((f"checks{path}", message) for path, message in declared.wrong_checks(p.checks))
 
 
 def _is(value: object, kind: type) -> bool:
@@ -235,7 +258,7 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
         more = name == "max_failures" and number and value > before
         if fewer or more:
             looser.append((name, f"{value} is looser than the environment's {before}"))
-        elif name in ("promote_from", "gates", "direct", "automatic_rollback") and value != before:
+        elif name in ("promote_from", "gates", "direct", "automatic_rollback", "prometheus") and value != before:
             looser.append((name, "is the environment's to say"))
     if looser:
         raise PolicyError(looser)

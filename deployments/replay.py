@@ -12,7 +12,7 @@ from deployments.lifecycle.windows import bake_rules
 from deployments.models import Deployment, Environment
 from deployments.policy import Policy, PolicyError, parse, stored, tightened
 from health import windows
-from health.checks import Check
+from health.checks import Check, kept_checks
 from health.measured import Sample
 from health.models import Window
 from health.replay import Past, Replayed, replay
@@ -88,7 +88,7 @@ def _tried(window: Window, deployment: Deployment, policy: Policy) -> Tried:
     samples, still = (_by(own, seen) for seen in (samples, still))
     bake = window.kind == Window.Kind.BAKE
     length = window.closes_at - window.opens_at if bake else timedelta(seconds=own.window)
-    checks, left_out = _measured(own.checks, samples)
+    checks, left_out = _measured(kept_checks(own.checks), samples)
     past = Past(
         samples,
         still,
@@ -98,7 +98,7 @@ def _tried(window: Window, deployment: Deployment, policy: Policy) -> Tried:
         ended_at=ended,
         superseded=window.verdict == Window.Verdict.SUPERSEDED,
     )
-    rules = bake_rules(own, length.total_seconds()) if bake else own.judged_by()
+    rules = bake_rules(own, length.total_seconds()) if bake else own.rules
     return Tried(window, deployment, window.verdict, replay(past, kept(rules), checks, own.on_unknown()), left_out)
 
 

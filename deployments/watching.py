@@ -13,6 +13,7 @@ from aureus import clock
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from deployments import identity
+from deployments.drivers import Hosts
 from deployments.engine.settle import Answer, Result
 from deployments.engine.status import Status, StepStatus
 from deployments.lifecycle import windows as opened
@@ -20,6 +21,7 @@ from deployments.lifecycle.advancing import Turn, answer_for
 from deployments.lifecycle.ending import undo
 from deployments.lifecycle.moves import locked, page
 from deployments.models import MAY_BE_CURRENT, Deployment
+from deployments.outside import reach_of
 from deployments.snapshot import policy_of
 from health import sampling, verdicts, windows
 from health.models import Window
@@ -33,11 +35,14 @@ ROUND = 5.0
 """Seconds after which one call samples no further batch: the next call goes on."""
 
 
-def sample_due(hint: Hint) -> int:
-    """Sample and judge the windows that are due, batch after batch while there is time; how many."""
+def sample_due(hint: Hint, hosts: Hosts | None = None) -> int:
+    """Sample and judge the windows that are due, batch after batch while there is time; how many.
+
+    hosts: where access logs and journals are read; without them those sources are down.
+    """
     ends, sampled = time.monotonic() + ROUND, 0
     while due := windows.claim_due(clock.now()):
-        for measured in sampling.measure(due, clock.now()):
+        for measured in sampling.measure_each(due, clock.now(), reach_of(due, hosts)):
             for deployment_id, lane in _judged(measured):
                 hint(deployment_id, lane)
         sampled += len(due)
@@ -67,8 +72,8 @@ def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
     window = Window.objects.select_for_update().get(pk=measured.window.pk)
     if window.closed_at is not None or not opened.without_retired(window, deployment.installation):
         return []
-    windows.store(window, measured.samples)
-    window.readings = measured.readings
+    samples, window.readings = measured.against(window.readings)
+    windows.store(window, samples)
     Window.objects.filter(pk=window.pk).update(readings=window.readings)
     now = clock.now()
     verdict = windows.verdict_of(window, now)

@@ -16,9 +16,10 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }  # fmt: skip
 SOURCES = ("prometheus", "journal")
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
-LONGEST_NAME, LONGEST_QUERY = 14, 2000
-"""A sample's column for its source holds 20 characters: `check:` and the name."""
+LONGEST_NAME, LONGEST_QUERY = 60, 2000
 MOST = 20
+LEFT_OUT = {"source": "prometheus", "query": ""}
+"""What a declaration may leave out: a check of the journal has no query."""
 MOST_FAILURES = 100_000
 
 
@@ -75,7 +76,7 @@ def read_checks(declared: object) -> tuple[Check, ...]:
 def kept_checks(stored: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
     """Checks as a row keeps them; what else stands there, such as how they are measured, is left out."""
     known = {f.name for f in fields(Check)}
-    return tuple(Check(**{name: value for name, value in one.items() if name in known}) for one in stored)
+    return tuple(Check(**{**LEFT_OUT, **{k: v for k, v in one.items() if k in known}}) for one in stored)
 
 
 def _read(declared: object, path: str, errors: list[tuple[str, str]]) -> Check | None:
@@ -83,7 +84,7 @@ def _read(declared: object, path: str, errors: list[tuple[str, str]]) -> Check |
         errors.append((path, "must be a mapping with name, source, query, comparison and bound"))
         return None
     known = {f.name for f in fields(Check)}
-    missing = [name for name in ("name", "source", "comparison", "bound") if name not in declared]
+    missing = [name for name in ("name", "comparison", "bound") if name not in declared]
     if "query" not in declared and declared.get("source") != "journal":
         missing.append("query")
     wrong = [(name, "must be given") for name in missing]
@@ -93,7 +94,7 @@ def _read(declared: object, path: str, errors: list[tuple[str, str]]) -> Check |
     if not wrong and run is not None and run > total:
         wrong.append(("consecutive", f"must not be above failures_allowed ({total}), which would end it first"))
     errors += [(f"{path}.{name}", message) for name, message in wrong]
-    return None if wrong else Check(**{"query": "", **declared})
+    return None if wrong else Check(**{**LEFT_OUT, **declared})
 
 
 def _is_count(value: object) -> bool:
@@ -129,7 +130,12 @@ _WRONG = {
 def evaluate(checks: Sequence[Check], samples: Sequence[Sample], now: datetime, stale_seconds: float) -> list[Finding]:
     """One finding per check. `samples` are those of the window, oldest first; no value is never a pass."""
     return [
-        _finding(check, [s for s in samples if s.source == check.rule], now, timedelta(seconds=stale_seconds))
+        _finding(
+            check,
+            [s for s in samples if s.source == check.rule and not s.endpoint],
+            now,
+            timedelta(seconds=stale_seconds),
+        )
         for check in checks
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Min
@@ -14,6 +15,7 @@ from health.checks import Check, kept_checks
 from health.measured import CHECK
 from health.models import Sample as SampleRow
 from health.models import Window
+from health.quiet import JOURNAL, LONG_ENOUGH, Quiet, quiet_for
 from health.thresholds import kept
 from health.verdicts import Sample, Verdict, judge
 
@@ -68,13 +70,27 @@ def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ..
         window__in=mine if after else mine.filter(pk=window.pk), at__gte=opened, at__lte=until
     )
     samples = [as_sample(row) for row in rows]
-    of_mine = tuple(s for s in samples if s.endpoint in window.endpoints or s.source.startswith(CHECK))
+    of_mine = tuple(
+        s for s in samples if s.endpoint in window.endpoints or (s.source.startswith(CHECK) and not s.endpoint)
+    )
     return opened, of_mine, tuple(s for s in samples if s.endpoint in window.baseline)
 
 
 def checks_of(window: Window) -> tuple[Check, ...]:
     """The checks that it was opened with, beside its thresholds."""
-    return kept_checks(window.rules.get("checks", ()))
+    return kept_checks(window.checks)
+
+
+def quietness(subject: UUID, content: str, now: datetime, long_enough: timedelta = LONG_ENOUGH) -> Quiet:
+    """Whether a deployment's newest window has seen no errors in its hosts' journals for long enough."""
+    window = Window.objects.filter(subject=subject, content=content).order_by("-opens_at", "-id").first()
+    if window is None:
+        return Quiet(None, None, "It was never watched.")
+    rows = SampleRow.objects.filter(window=window, source=JOURNAL, at__lte=now)
+    samples = [as_sample(row) for row in rows]
+    # A window that is closed is looked at as of then: afterwards nobody has listened.
+    return quiet_for(samples, tuple(window.endpoints), window.opens_at, min(now, window.closed_at or now),
+                     long_enough=long_enough)  # fmt: skip
 
 
 def store(window: Window, samples: Iterable[Sample]) -> None:
@@ -113,6 +129,8 @@ def as_row(window: Window, sample: Sample) -> SampleRow:
         errors=_kept(sample.errors),
         buckets=[[None if math.isinf(bound) else bound, count] for bound, count in sample.buckets],
         healthy=sample.healthy,
+        value=sample.value,
+        why=sample.why[:300],
     )
 
 
@@ -134,4 +152,6 @@ def as_sample(row: SampleRow) -> Sample:
         buckets=tuple((math.inf if bound is None else bound, count) for bound, count in row.buckets),
         healthy=row.healthy,
         seconds=row.seconds,
+        value=row.value,
+        why=row.why,
     )

@@ -124,6 +124,10 @@ def _unfit(name: str, value: Any) -> str:
     if name in policies.LISTS:
         texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return "" if texts else "must be a list of texts"
+    if name in policies.ROWS:
+        return "" if isinstance(value, list | tuple) else "must be a list of mappings"
+    if name == "prometheus":
+        return "" if isinstance(value, dict) else "must be a mapping of fields"
     if name == "on_inconclusive":
         texts = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
         return "" if texts else "must map causes to hold, continue or rollback"

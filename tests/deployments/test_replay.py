@@ -12,7 +12,7 @@ from deployments.models import Deployment
 from health import windows
 from health.models import Sample, Window
 from tests.deployments.conftest import ALICE
-from tests.deployments.test_policy import QUEUE
+from tests.deployments.test_policy import ASKED, QUEUE
 from tests.deployments.test_watching import backdate, judged, probes, ten_minutes, window_of
 
 STRICT = {"rules": {"max_error_rate": 0.001, "rollback_error_rate": 0.002}}
@@ -86,7 +86,7 @@ def test_a_window_that_failed_then_may_be_let_go_or_cannot_be_told(fleet):
 
 
 def test_checks_that_were_not_measured_then_are_left_out_and_named(passed):
-    one = newest(tried({"checks": [QUEUE]}))
+    one = newest(tried({**ASKED, "checks": [QUEUE]}))
     assert (one.left_out, one.now.result) == (("queue",), "pass")
 
 

@@ -14,7 +14,7 @@ from health.models import Window
 from health.sampling import Measured
 from health.verdicts import CAUSES, Sample
 from tests.deployments.conftest import ALICE
-from tests.deployments.test_policy import QUEUE
+from tests.deployments.test_policy import ASKED, QUEUE
 
 STEP = timedelta(milliseconds=200)
 
@@ -271,17 +271,22 @@ def test_each_cause_is_held_told_and_ended_as_the_policy_says(closing, cause, af
         assert deployment.good_at is None
 
 
-def test_a_window_keeps_the_checks_it_was_opened_with(fleet):
-    fleet.environment("staging", checks=[QUEUE])
+def test_a_window_keeps_the_checks_it_was_opened_with_and_one_that_fails_undoes(fleet):
+    fleet.environment("staging", checks=[QUEUE], **ASKED)
     fleet.deployed("1.0.0")
     deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
     fleet.run()
-    assert [one.rule for one in windows.checks_of(window_of(deployment))] == ["check:queue"]
+    window = backdate(window_of(deployment))
+    assert [one.rule for one in windows.checks_of(window)] == ["check:queue"]
+    woken = judged(window, [check(window, 200.0)])
+    window.refresh_from_db()
+    assert (window.verdict, window.record["rule"]) == ("fail", "check:queue")
+    assert [lane for _, lane in woken] == ["rollback"]
 
 
 @pytest.mark.parametrize(("kind", "cause"), [("down", "source_down"), ("absent", "no_data"), ("stale", "stale")])
 def test_a_check_without_a_value_holds_a_window_that_would_pass(fleet, kind, cause):
-    fleet.environment("staging", checks=[QUEUE])
+    fleet.environment("staging", checks=[QUEUE], **ASKED)
     fleet.deployed("1.0.0")
     deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
     fleet.run()
