@@ -3,7 +3,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo up test system faults simulate check bench install install-dev
+.PHONY: help demo up test system faults simulate judging check bench install install-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,9 @@ simulate: install-dev ## random worlds over the pure core (WORLDS=100000 SEED=7)
 
 bench: install-dev ## measure against ssh, tar and an empty Celery task; prints ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+judging: install-dev ## false rollbacks and time to detect, simulated; writes the table of docs/judging.md (ARGS="--seed 7")
+	@$(BIN)/python -m benchmarks.judging --write $(ARGS)
 
 check: install-dev ## format, lint, types, directions, shell
 	$(BIN)/ruff format --check .

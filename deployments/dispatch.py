@@ -73,7 +73,7 @@ class Dispatcher:
 
     def work(self) -> None:
         """Sample, judge, and carry what must not wait for the broker."""
-        watching.sample_due(self.remember)
+        watching.sample_due(self.remember, self.outside.hosts)
         for deployment_id, lane in [*self.take_urgent(), *leases.sweep()]:
             if lane == "rollback" or _is_aborting(deployment_id):
                 self.carry(deployment_id, lane)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
-from deployments.drivers import HostAddress, Hosts, ReleaseFiles, Site, balancers
+from deployments.drivers import HostAddress, HostError, Hosts, ReleaseFiles, Site, balancers
 from deployments.drivers.sites import ConfigInvalid
 from deployments.drivers.ssh import SSHHosts
 from deployments.drivers.traffic import ShellOnHost, Traffic, TrafficError
 from deployments.models import BalancerNode, Endpoint, Host, Installation
+from health.models import Window
 from health.sources.probe import HealthAnswer, check_health
+from health.sources.shell import CannotRun, Run
 from releases.models import Version
 from releases.spec import canonical
 from releases.store import ArtifactStore
@@ -60,6 +63,33 @@ def address_of(host: Host) -> HostAddress:
         host.credential,
         address_of(host.bastion) if host.bastion else None,
     )
+
+
+def reach_of(windows: Iterable[Window], hosts: Hosts | None) -> Callable[[int], Run]:
+    """How health runs commands on the hosts that these windows read logs and journals on. It never sees SSH."""
+    spots = [spot for window in windows for spot in {**window.baseline, **window.endpoints}.values()]
+    return reach_places(spots, hosts)
+
+
+def reach_places(spots: Iterable[Mapping[str, Any]], hosts: Hosts | None) -> Callable[[int], Run]:
+    """The same for the places of single endpoints. Addresses are read now: threads that ask use no database."""
+    places = {place for spot in spots for place in (spot.get("log") or {}).get("places", ())}
+    places |= {spot["journal"]["place"] for spot in spots if spot.get("journal")}
+    rows = Host.objects.filter(pk__in=places, state=Host.State.ACTIVE).select_related("bastion") if places else []
+    addresses = {host.pk: address_of(host) for host in rows}
+
+    def reach(place: int) -> Run:
+        def run(words: Sequence[str], stdin: bytes, timeout: float) -> tuple[int, bytes, bytes]:
+            if hosts is None or place not in addresses:
+                raise CannotRun("The host cannot be reached from here, or was retired.")
+            try:
+                return hosts.run(addresses[place], words, stdin, timeout)
+            except HostError as error:
+                raise CannotRun(error.sentence) from None
+
+        return run
+
+    return reach
 
 
 def site_of(endpoint: Endpoint) -> Site:

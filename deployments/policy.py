@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import timedelta
 from typing import Any
 
 from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
+from health import thresholds, verdicts
+from health.checks import ChecksInvalid, read_checks
+from health.sources import declared
 
 GATES = frozenset({"basic"})
 INCONCLUSIVE = ("rollback", "continue")
-CAUSES = frozenset({"no_data", "low_traffic", "source_down", "stale", "common_cause", "degraded"})
-SOURCES = frozenset({"probe", "scrape"})
+SOURCES = declared.SOURCES
 ASTRAY = ("drifted", "flapping", "unreachable")
 """States of a host that may open an incident."""
 LISTS = ("sources", "incidents", "weights", "pause_at")
+ROWS = ("checks",)
+"""Lists of mappings."""
 
 
 class PolicyError(ValueError):
@@ -35,9 +40,12 @@ class Policy:
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
     bake: watch after each batch or weight. window: watch after `deployed`. sample: between two samples.
+    sources: what is measured by, where an installation says how. prometheus: the server, by url, scrape_interval
+    (seconds), token (a reference) and queries. checks: queries of one's own, each judged by itself.
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
     incidents: states of a host, found by the looks between deployments, that people are told of.
+    rules: other thresholds than health/thresholds.py has. checks: rules of one's own, each a query with a bound.
     """
 
     approvals: int = 0
@@ -64,14 +72,24 @@ class Policy:
     drain_within: float = 60.0
     rules: Mapping[str, float] = field(default_factory=dict)
     incidents: tuple[str, ...] = ASTRAY
+    prometheus: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Mapping[str, Any], ...] = ()
 
     def options(self) -> Options:
         """The strategy's numbers."""
         return Options(self.batch, self.max_failures, self.bake, self.spread, self.weights, self.pause_at)
 
+    def on_unknown(self) -> verdicts.Policy:
+        """What follows where a window cannot be judged."""
+        return verdicts.Policy(
+            actions=dict(self.on_inconclusive),
+            max_hold=timedelta(seconds=self.max_hold),
+            after_max_hold=self.after_max_hold,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
-        return {**asdict(self), **{name: list(getattr(self, name)) for name in LISTS}}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in (*LISTS, *ROWS)}}
 
 
 DEMANDED = ("approvals", "promote_from", "gates")
@@ -85,20 +103,20 @@ def defaults(promote_from: str | None) -> Policy:
     return Policy(promote_from=promote_from, queue="supersede", on_failed_smoke="rollback")
 
 
-def parse(declared: Mapping[str, Any]) -> Policy:
+def parse(given: Mapping[str, Any]) -> Policy:
     """A declaration's policy. Raises PolicyError with everything that is wrong."""
-    errors = [(name, "must be written in the declaration") for name in DEMANDED if name not in declared]
+    errors = [(name, "must be written in the declaration") for name in DEMANDED if name not in given]
     known = {f.name for f in fields(Policy)}
-    errors += [(name, "there is no such policy") for name in declared if name not in known]
+    errors += [(name, "there is no such policy") for name in given if name not in known]
     if errors:
         raise PolicyError(errors)
-    policy = defaults(declared["promote_from"])
-    values = dict(declared)
-    values |= {name: tuple(values[name]) for name in LISTS if isinstance(values.get(name), list)}
+    policy = defaults(given["promote_from"])
+    values = dict(given)
+    values |= {name: tuple(values[name]) for name in (*LISTS, *ROWS) if isinstance(values.get(name), list)}
     if type(values.get("batch")) is int:
         values["batch"] = str(values["batch"])
     policy = replace(policy, **values)
-    if errors := _wrong(policy):
+    if errors := [*_wrong(policy), *errors]:
         raise PolicyError(errors)
     return policy
 
@@ -107,7 +125,7 @@ def stored(values: Mapping[str, Any]) -> Policy:
     """A policy as kept in a row; what was added to Policy since then has its default."""
     known = {f.name for f in fields(Policy)}
     kept: dict[str, Any] = {
-        name: tuple(value) if name in LISTS else value for name, value in values.items() if name in known
+        name: tuple(value) if name in (*LISTS, *ROWS) else value for name, value in values.items() if name in known
     }
     return replace(Policy(), **kept)
 
@@ -129,8 +147,8 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         bool: ("direct", "automatic_rollback"),
         float: ("bake", "spread", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
-        tuple: LISTS,
-        dict: ("on_inconclusive", "rules"),
+        tuple: (*LISTS, *ROWS),
+        dict: ("on_inconclusive", "rules", "prometheus"),
     }
     errors = [(name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)]
     if errors:
@@ -169,7 +187,35 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "healthy_within": (1 <= p.healthy_within <= 3600, "must be from 1 to 3600 seconds"),
         "drain_within": (1 <= p.drain_within <= 3600, "must be from 1 to 3600 seconds"),
     }
-    return [(name, message) for name, (good, message) in checks.items() if not good]
+    errors = [(name, message) for name, (good, message) in checks.items() if not good]
+    errors += [("rules", message) for message in thresholds.wrong(p.rules)]
+    errors += _wrong_sources(p)
+    return errors + [(path, message) for path, message in _wrong_checks(p) if path not in dict(errors)]
+
+
+def _wrong_checks(p: Policy) -> list[tuple[str, str]]:
+    """What is wrong with how the values of checks are judged."""
+    try:
+        read_checks(p.checks)
+    except ChecksInvalid as invalid:
+        return invalid.errors
+    return []
+
+
+def _wrong_sources(p: Policy) -> Iterator[tuple[str, str]]:
+    """What is wrong with how the sources are reached."""
+    if p.prometheus:
+        yield from ((f"prometheus.{path}", message) for path, message in declared.wrong_prometheus(p.prometheus))
+    asks = any(isinstance(one, Mapping) and one.get("source", "prometheus") == "prometheus" for one in p.checks)
+    if not p.prometheus and ("prometheus" in p.sources or asks):
+        yield "prometheus", "must be declared, with the url of the server that is asked"
+    if p.prometheus and not ("prometheus" in p.sources or p.checks):
+        yield "sources", "must name prometheus, or its declaration measures nothing"
+    if "journal" not in p.sources and any(
+        isinstance(one, Mapping) and one.get("source") == "journal" for one in p.checks
+    ):
+        yield "sources", "must name journal, since a check counts its errors"
+    yield from ((f"checks{path}", message) for path, message in declared.wrong_checks(p.checks))
 
 
 def _is(value: object, kind: type) -> bool:
@@ -198,7 +244,7 @@ def _sources(sources: tuple[Any, ...]) -> bool:
 
 def _causes(actions: object) -> bool:
     return isinstance(actions, Mapping) and all(
-        cause in CAUSES and action in ("hold", "continue", "rollback") for cause, action in actions.items()
+        cause in verdicts.CAUSES and action in ("hold", "continue", "rollback") for cause, action in actions.items()
     )
 
 
@@ -212,8 +258,12 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
         more = name == "max_failures" and number and value > before
         if fewer or more:
             looser.append((name, f"{value} is looser than the environment's {before}"))
-        elif name in ("promote_from", "gates", "direct", "automatic_rollback") and value != before:
+        elif name in ("promote_from", "gates", "direct", "automatic_rollback", "prometheus") and value != before:
             looser.append((name, "is the environment's to say"))
     if looser:
         raise PolicyError(looser)
-    return parse({**policy.as_json(), **overrides})
+    declared = {**policy.as_json(), **overrides}
+    if isinstance(overrides.get("checks"), list | tuple):
+        # Its own come on top: one of the environment's can neither be left out nor be replaced by its name.
+        declared["checks"] = [*policy.as_json()["checks"], *overrides["checks"]]
+    return parse(declared)

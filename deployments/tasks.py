@@ -36,7 +36,7 @@ def sweep() -> None:
 @shared_task(name="sample open windows")
 def watch() -> None:
     """Sample and judge the monitoring windows that are due."""
-    watching.sample_due(hint)
+    watching.sample_due(hint, real().hosts)
 
 
 @shared_task(name="look at hosts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -13,6 +13,7 @@ from aureus import clock
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from deployments import identity
+from deployments.drivers import Hosts
 from deployments.engine.settle import Answer, Result
 from deployments.engine.status import Status, StepStatus
 from deployments.lifecycle import windows as opened
@@ -20,7 +21,7 @@ from deployments.lifecycle.advancing import Turn, answer_for
 from deployments.lifecycle.ending import undo
 from deployments.lifecycle.moves import locked, page
 from deployments.models import MAY_BE_CURRENT, Deployment
-from deployments.policy import Policy
+from deployments.outside import reach_of
 from deployments.snapshot import policy_of
 from health import sampling, verdicts, windows
 from health.models import Window
@@ -34,11 +35,14 @@ ROUND = 5.0
 """Seconds after which one call samples no further batch: the next call goes on."""
 
 
-def sample_due(hint: Hint) -> int:
-    """Sample and judge the windows that are due, batch after batch while there is time; how many."""
+def sample_due(hint: Hint, hosts: Hosts | None = None) -> int:
+    """Sample and judge the windows that are due, batch after batch while there is time; how many.
+
+    hosts: where access logs and journals are read; without them those sources are down.
+    """
     ends, sampled = time.monotonic() + ROUND, 0
     while due := windows.claim_due(clock.now()):
-        for measured in sampling.measure(due, clock.now()):
+        for measured in sampling.measure_each(due, clock.now(), reach_of(due, hosts)):
             for deployment_id, lane in _judged(measured):
                 hint(deployment_id, lane)
         sampled += len(due)
@@ -68,8 +72,8 @@ def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
     window = Window.objects.select_for_update().get(pk=measured.window.pk)
     if window.closed_at is not None or not opened.without_retired(window, deployment.installation):
         return []
-    windows.store(window, measured.samples)
-    window.readings = measured.readings
+    samples, window.readings = measured.against(window.readings)
+    windows.store(window, samples)
     Window.objects.filter(pk=window.pk).update(readings=window.readings)
     now = clock.now()
     verdict = windows.verdict_of(window, now)
@@ -91,7 +95,7 @@ def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now:
     """Could not be judged: by policy held, let go on flagged, or taken for a failure. Never silently either."""
     policy = policy_of(deployment.installation)
     since = window.held_since or now
-    follows = verdicts.policy_for(verdict.cause, _policy(policy), now, since)
+    follows = verdicts.policy_for(verdict.cause, policy.on_unknown(), now, since)
     if follows.action == verdicts.HOLD or (follows.action == verdicts.CONTINUE and _for_a_person(deployment, window)):
         if window.held_since is None:
             told = f"{deployment}: the window cannot be judged ({verdict.cause}): {verdict.sentence}"
@@ -109,14 +113,6 @@ def _inconclusive(deployment: Deployment, window: Window, verdict: Verdict, now:
 def _for_a_person(deployment: Deployment, window: Window) -> bool:
     """Only a person lets this go on: it is watched while that person is waited for."""
     return deployment.steps.filter(window=window, kind="confirm").exists()
-
-
-def _policy(policy: Policy) -> verdicts.Policy:
-    return verdicts.Policy(
-        actions=dict(policy.on_inconclusive),
-        max_hold=timedelta(seconds=policy.max_hold),
-        after_max_hold=policy.after_max_hold,
-    )
 
 
 def _decided(

@@ -27,6 +27,6 @@ class Baseline:
         """Answer the first baseline with enough requests; None means that rules which compare do not apply."""
         for name, samples in ((STILL_ON_FROM, self.still_on_from), (BEFORE_START, self.before_start)):
             figures = add_up(samples)
-            if figures.requests >= least_requests:
+            if figures.requests >= max(1, least_requests):
                 return Compared(name, figures)
         return None

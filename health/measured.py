@@ -7,17 +7,21 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 Buckets = tuple[tuple[float, int], ...]
-COUNTS, DOWN, ABSENT, FIRST = "counts", "down", "absent", "first"
+COUNTS, DOWN, ABSENT, FIRST, STALE, VALUE = "counts", "down", "absent", "first", "stale", "value"
+CHECK = "check:"
+"""What the source of a check begins with: its samples are values, and no traffic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One measurement of one endpoint.
 
-    `source` is `probe` (we asked its health address: `healthy` and `seconds`) or a metrics source such as `scrape`
-    (`requests`, `errors` and cumulative `buckets` since the sample before). `kind` is `counts` when it could be
-    measured, `down` when the source did not answer, `absent` when it answered without the declared metric, `first`
-    when there is nothing yet to subtract from. A probe that got no answer is `counts` with `healthy` False.
+    `source` is `probe` (we asked its health address: `healthy` and `seconds`), one that counts traffic (`scrape`,
+    `prometheus`, `access_log`: `requests`, `errors` and cumulative `buckets` since the sample before), or
+    `check:NAME` (`value`; an empty `endpoint` stands for all of them). `kind` is `counts` or `value` when it could be
+    measured, `down` when the source did not answer, `absent` when it answered without what was asked for, `stale`
+    when it answered with something old, `first` when there is nothing yet to subtract from; `why` says more. A probe
+    that got no answer is `counts` with `healthy` False.
     """
 
     endpoint: str
@@ -30,11 +34,13 @@ class Sample:
     buckets: Buckets = ()
     healthy: bool | None = None
     seconds: float | None = None
+    value: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sums over samples: traffic from the metrics sources, probes apart."""
+    """Sums over samples: traffic as one source counted it, probes apart."""
 
     requests: int
     errors: int
@@ -65,9 +71,13 @@ class Figures:
 
 
 def add_up(samples: Iterable[Sample]) -> Figures:
-    """Sum what could be measured; errors never exceed requests."""
+    """Sum what could be measured; errors never exceed requests.
+
+    Two sources saw the same requests, so they are never added up: of several, the one that counted most is taken.
+    """
     measured = [sample for sample in samples if sample.kind == COUNTS]
-    traffic = [sample for sample in measured if sample.source != "probe"]
+    views = by_source(sample for sample in measured if sample.source != "probe")
+    traffic = max(views.values(), key=lambda view: sum(sample.requests for sample in view), default=[])
     probes = [sample for sample in measured if sample.source == "probe" and sample.healthy is not None]
     return Figures(
         requests=sum(sample.requests for sample in traffic),
@@ -125,6 +135,12 @@ def by_endpoint(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     return {name: list(group) for name, group in groupby(ordered, key=lambda sample: sample.endpoint)}
 
 
+def by_source(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """Group samples by source, in the order of the sources' names, each group in the order given."""
+    ordered = sorted(samples, key=lambda sample: sample.source)
+    return {name: list(group) for name, group in groupby(ordered, key=lambda sample: sample.source)}
+
+
 def probes_of(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     """Group the probes that could be made by endpoint, oldest first."""
     made = (s for s in samples if s.source == "probe" and s.kind == COUNTS and s.healthy is not None)
@@ -144,11 +160,21 @@ def unhealthy_for(probes: Sequence[Sample]) -> timedelta:
 def worst_tail(samples: Sequence[Sample], least_requests: int) -> tuple[int, int]:
     """Answer (errors, requests) of the newest stretch, of at least so many requests, that failed most; else (0, 0).
 
-    Every stretch that ends now is looked at, so a further failure can never make the worst one look better.
+    Every stretch that ends now is looked at, in each source by itself, so a further failure can never make the worst
+    one look better.
     """
-    traffic = [s for s in samples if s.source != "probe" and s.kind == COUNTS]
+    views = by_source(s for s in samples if s.source != "probe" and s.kind == COUNTS).values()
+    worst = (0, 0)
+    for view in views:
+        found = _worst_tail(view, least_requests)
+        if found[1] and (not worst[1] or found[0] * worst[1] > worst[0] * found[1]):
+            worst = found
+    return worst
+
+
+def _worst_tail(view: Sequence[Sample], least_requests: int) -> tuple[int, int]:
     worst, errors, requests = (0, 0), 0, 0
-    for at, group in groupby(sorted(traffic, key=lambda s: s.at, reverse=True), key=lambda s: s.at):
+    for at, group in groupby(sorted(view, key=lambda s: s.at, reverse=True), key=lambda s: s.at):
         del at
         for sample in group:
             requests += sample.requests

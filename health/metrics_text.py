@@ -7,6 +7,7 @@ from dataclasses import dataclass
 MAX_SERIES = 50_000
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*(,|(?=\}))')
+_TYPE = re.compile(r"# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) ([a-z]+)\s*")
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 
@@ -37,6 +38,15 @@ def parse(text: str, names: frozenset[str]) -> Iterator[Series]:
             if found > MAX_SERIES:
                 raise MetricsInvalid(f"There are more than {MAX_SERIES} series of the declared metrics.")
             yield _series(match[0], line[match.end() :], number)
+
+
+def types(text: str, names: frozenset[str]) -> dict[str, str]:
+    """What the text says that these metrics are: counter, gauge, histogram, …; OpenMetrics leaves out _total."""
+    found = (_TYPE.fullmatch(line) for line in text.split("\n") if line.startswith("# TYPE "))
+    return {
+        name: match[2] for match in found if match for name in (match[1], f"{match[1]}_total", f"{match[1]}_bucket")
+        if name in names
+    }  # fmt: skip
 
 
 def _series(name: str, rest: str, number: int) -> Series:

@@ -50,6 +50,7 @@ class Window(models.Model):
     endpoints = models.JSONField(help_text="What is watched: endpoint -> its addresses and expected content.")
     baseline = models.JSONField(default=dict, help_text="Endpoints still on `from`, watched for comparison.")
     rules = models.JSONField(default=dict)
+    checks = models.JSONField(default=list, help_text="Declared checks, their queries filled in.")
     armed = models.BooleanField(default=True, help_text="A failure starts the rollback by itself.")
     opens_at = models.DateTimeField()
     closes_at = models.DateTimeField()
@@ -72,12 +73,12 @@ class Window(models.Model):
 
 
 class Sample(models.Model):
-    """One measurement of one host, in counts."""
+    """One measurement of one host, in counts; or of a check, whose endpoint is empty where it speaks of all hosts."""
 
     window = models.ForeignKey(Window, on_delete=models.CASCADE, related_name="samples")
-    endpoint = models.CharField(max_length=100)
+    endpoint = models.CharField(max_length=100, blank=True)
     content = models.CharField(max_length=150, blank=True)
-    source = models.CharField(max_length=20)
+    source = models.CharField(max_length=80, help_text="probe, a source of traffic, or check:NAME.")
     kind = models.CharField(max_length=20, default="counts")
     at = models.DateTimeField()
     seconds = models.FloatField(null=True, blank=True, help_text="How long a probe's answer took.")
@@ -85,6 +86,7 @@ class Sample(models.Model):
     errors = models.IntegerField(default=0)
     buckets = models.JSONField(default=list, help_text="Cumulative counts by upper bound in seconds; null: no bound.")
     healthy = models.BooleanField(null=True, blank=True)
+    value = models.FloatField(null=True, blank=True, help_text="What a check's query answered.")
     why = models.CharField(max_length=300, blank=True)
 
     class Meta:

@@ -1,114 +1,61 @@
 """The rules by which a version is judged: each reads the evidence and answers one finding. Pure."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 
-from health.baseline import Baseline, Compared
-from health.measured import Figures, Sample, add_up, between, probes_of, unhealthy_for, worst_tail
+from health.error_rate import error_rate
+from health.evidence import Evidence, Traffic
+from health.finding import AS_BEFORE, COMMON_CAUSE, DEGRADED, DISAGREE, FAIL, NOT_APPLIED, PASS, Finding
+from health.measured import Figures, Sample, between, probes_of, unhealthy_for, worst_tail
+from health.thresholds import Rules
 
-PASS, FAIL, DEGRADED = "pass", "fail", "degraded"
-AS_BEFORE, COMMON_CAUSE, NOT_APPLIED = "no worse than before", "common cause", "not applied"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Every threshold. The first eight come from the deployment guide, the rest say how much evidence they need.
-
-    max_error_rate, max_p95: success is an error rate below the one and a p95 (seconds) below the other.
-    rollback_error_rate, latency_ratio, latency_floor: failed above this rate, or at a p95 that is more than this
-    share and at least this many seconds above the baseline's. unhealthy_seconds: failed when a host is unhealthy so
-    long. hard_stop_share, hard_stop_requests, hard_stop_probes: failed at once when this share of so many requests
-    fails, or all hosts' probes fail so many times in a row. min_requests: rates of fewer say nothing. min_probes:
-    so many probes without a failure may pass a quiet service alone. recent_seconds: rates are also judged over this
-    newest stretch, so that a long good time does not hide a bad end. stale_seconds: older measurements count as none.
-    noise_sigmas, noise_latency: within these of the baseline is no worse than before.
-    """
-
-    max_error_rate: float = 0.01
-    max_p95: float = 0.5
-    rollback_error_rate: float = 0.05
-    latency_ratio: float = 0.5
-    latency_floor: float = 0.05
-    unhealthy_seconds: float = 300
-    hard_stop_share: float = 0.5
-    hard_stop_requests: int = 10
-    hard_stop_probes: int = 2
-    min_requests: int = 100
-    min_probes: int = 30
-    recent_seconds: float = 300
-    stale_seconds: float = 90
-    noise_sigmas: float = 2
-    noise_latency: float = 0.1
+__all__ = ["Finding", "Rules", "findings"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One rule's answer. Times are seconds; `value` is None where nothing could be measured."""
-
-    rule: str
-    outcome: str
-    because: str
-    source: str = ""
-    value: float | None = None
-    threshold: float | None = None
-    samples: int = 0
-    baseline: str | None = None
-    baseline_value: float | None = None
-
-    def as_record(self) -> dict[str, Any]:
-        """Answer it for JSON, which knows no infinity: `above` then says so."""
-        endless = self.value is not None and math.isinf(self.value)
-        return {
-            "rule": self.rule, "outcome": self.outcome, "because": self.because, "source": self.source,
-            "value": None if endless else self.value, "above_largest_bucket": endless, "threshold": self.threshold,
-            "samples": self.samples, "baseline": self.baseline,
-            "baseline_value": self.baseline_value if self.baseline_value not in (None, math.inf) else None,
-        }  # fmt: skip
+def findings(evidence: Evidence) -> list[Finding]:
+    """What every rule answers: each source of traffic by itself, so that the worst of them applies."""
+    sources = evidence.traffic
+    return [
+        *(hard_stop_errors(evidence, traffic) for traffic in sources),
+        hard_stop_probes(evidence),
+        unhealthy(evidence),
+        *_agreed([error_rate(evidence, traffic) for traffic in sources]),
+        *(latency(evidence, traffic) for traffic in sources),
+        *_p95s(evidence),
+        probe_failures(evidence),
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The samples of one window as the rules read them: whole, and its newest stretch."""
-
-    rules: Rules
-    samples: tuple[Sample, ...]
-    still_on_from: tuple[Sample, ...]
-    spans: tuple[Figures, ...]
-    compared: Compared | None
-    now: datetime
-
-    @property
-    def whole(self) -> Figures:
-        return self.spans[0]
+def _agreed(rates: list[Finding]) -> list[Finding]:
+    """Of two sources with enough requests one must be wrong when one fails and the other passes: which is not known."""
+    well = next((one for one in rates if one.outcome in (PASS, AS_BEFORE)), None)
+    if well is None:
+        return rates
+    told = f" {well.source} says otherwise: {well.because}"
+    return [
+        replace(one, outcome=DISAGREE, because=f"{one.source}: {one.because}{told}") if one.outcome == FAIL else one
+        for one in rates
+    ]
 
 
-def gather(rules: Rules, samples: Sequence[Sample], baseline: Baseline, opened_at: datetime, now: datetime) -> Evidence:
-    """Sort samples into the window; what was measured before it opened or after `now` does not count."""
-    inside = between(samples, opened_at, now)
-    still = between(baseline.still_on_from, opened_at, now)
-    recent = between(inside, now - timedelta(seconds=rules.recent_seconds), now)
-    compared = Baseline(still, baseline.before_start).compared(rules.min_requests)
-    return Evidence(rules, inside, still, (add_up(inside), add_up(recent)), compared, now)
-
-
-def hard_stop_errors(evidence: Evidence) -> Finding:
+def hard_stop_errors(evidence: Evidence, traffic: Traffic) -> Finding:
     """At once: at least half of at least ten recent requests fail."""
     rules = evidence.rules
-    errors, requests = _worst(evidence, evidence.samples)
+    errors, requests = _worst(evidence, traffic.samples)
     if not requests:
-        return Finding("hard_stop_errors", NOT_APPLIED, f"Fewer than {rules.hard_stop_requests} requests were seen.")
+        because = f"Fewer than {rules.hard_stop_requests} requests were seen."
+        return Finding("hard_stop_errors", NOT_APPLIED, because, traffic.source)
     share = errors / requests
     outcome, because = PASS, f"At worst {errors} of the newest {requests} requests failed."
     if share >= rules.hard_stop_share:
         outcome, because = FAIL, f"{errors} of the newest {requests} requests failed."
-        old_errors, old_requests = _worst(evidence, evidence.still_on_from)
+        old_errors, old_requests = _worst(evidence, traffic.still_on_from)
         if old_requests and old_errors / old_requests >= rules.hard_stop_share:
             outcome = COMMON_CAUSE
             because += f" So did {old_errors} of {old_requests} on the hosts still on the old version."
-    return Finding("hard_stop_errors", outcome, because, "requests", share, rules.hard_stop_share, requests)
+    return Finding("hard_stop_errors", outcome, because, traffic.source, share, rules.hard_stop_share, requests)
 
 
 def hard_stop_probes(evidence: Evidence) -> Finding:
@@ -140,52 +87,32 @@ def unhealthy(evidence: Evidence) -> Finding:
         outcome, because = DEGRADED, f"{name} is unhealthy, so far for {longest:.0f} s."
     else:
         outcome, because = PASS, "Every host answered its newest probe."
-    return Finding("unhealthy", outcome, because, "probe", longest, limit, evidence.whole.probes)
+    return Finding("unhealthy", outcome, because, "probe", longest, limit, evidence.probes.probes)
 
 
-def error_rate(evidence: Evidence) -> Finding:
-    """Below 1 % passes, above 5 % fails, in between is degraded; the worse of the whole window and its end counts."""
-    rules = evidence.rules
-    enough = [figures for figures in evidence.spans if figures.requests >= rules.min_requests]
-    if not enough:
-        because = f"{evidence.whole.requests} requests were seen; {rules.min_requests} are needed for a rate."
-        return Finding("error_rate", NOT_APPLIED, because, "requests", samples=evidence.whole.requests)
-    worst = max(enough, key=lambda figures: (figures.errors / figures.requests, figures.requests))
-    rate = worst.errors / worst.requests
-    because = f"{worst.errors} of {worst.requests} requests failed ({rate:.2%})."
-    threshold = rules.rollback_error_rate if rate > rules.rollback_error_rate else rules.max_error_rate
-    outcome, more = _rate_outcome(evidence, worst, rate)
-    return _against(
-        evidence, Finding("error_rate", outcome, because + more, "requests", rate, threshold, worst.requests),
-        lambda figures: figures.error_rate,
-    )  # fmt: skip
-
-
-def latency(evidence: Evidence) -> Finding:
+def latency(evidence: Evidence, traffic: Traffic) -> Finding:
     """A p95 more than half above the baseline's, and by at least 50 ms, fails."""
     rules = evidence.rules
-    slowest = _slowest(evidence)
-    before = evidence.compared
+    slowest = _slowest(evidence, traffic)
+    before = traffic.compared
     if slowest is None or before is None or before.figures.timed < rules.min_requests:
         because = "There are not enough timed requests on both sides to compare."
-        return Finding("latency", NOT_APPLIED, because, "requests")
+        return Finding("latency", NOT_APPLIED, because, traffic.source)
     p95, old = slowest.p95 or 0.0, before.figures.p95 or 0.0
     worse = not math.isinf(old) and p95 > old * (1 + rules.latency_ratio) and p95 - old >= rules.latency_floor
     because = f"The p95 is {_seconds(p95)}; on {before.name} it is {_seconds(old)}."
     threshold = None if math.isinf(old) else max(old * (1 + rules.latency_ratio), old + rules.latency_floor)
     return _against(
-        evidence,
-        Finding("latency", FAIL if worse else PASS, because, "requests", p95, threshold, slowest.timed),
-        lambda figures: figures.p95,
+        traffic, Finding("latency", FAIL if worse else PASS, because, traffic.source, p95, threshold, slowest.timed)
     )
 
 
-def p95(evidence: Evidence) -> Finding:
-    """A p95 below 500 ms passes, else it is degraded; without a histogram the probes' own times are read."""
-    rules, before = evidence.rules, evidence.compared
-    slowest = _slowest(evidence)
+def p95(evidence: Evidence, traffic: Traffic) -> Finding | None:
+    """A p95 below 500 ms passes, else it is degraded; None where the source timed too few."""
+    rules, before = evidence.rules, traffic.compared
+    slowest = _slowest(evidence, traffic)
     if slowest is None:
-        return _probe_p95(evidence)
+        return None
     value = slowest.p95 or 0.0
     outcome, because = PASS, f"The p95 of {slowest.timed} requests is {_seconds(value)}."
     if value >= rules.max_p95:
@@ -193,13 +120,19 @@ def p95(evidence: Evidence) -> Finding:
         old = before.figures.p95 if before and before.figures.timed >= rules.min_requests else None
         if old is not None and value <= old * (1 + rules.noise_latency):
             outcome, because = AS_BEFORE, because + f" It is no worse than before ({_seconds(old)})."
-    finding = Finding("p95", outcome, because, "requests", value, rules.max_p95, slowest.timed)
-    return _against(evidence, finding, lambda figures: figures.p95)
+    finding = Finding("p95", outcome, because, traffic.source, value, rules.max_p95, slowest.timed)
+    return _against(traffic, finding)
+
+
+def _p95s(evidence: Evidence) -> list[Finding]:
+    """Each source that timed enough; without one the probes' own times are read."""
+    timed = (p95(evidence, traffic) for traffic in evidence.traffic)
+    return [finding for finding in timed if finding is not None] or [_probe_p95(evidence)]
 
 
 def probe_failures(evidence: Evidence) -> Finding:
     """More failed probes than the rollback rate are degraded, even if every host answers now."""
-    rules, whole = evidence.rules, evidence.whole
+    rules, whole = evidence.rules, evidence.probes
     if whole.probes < rules.min_probes:
         because = f"{whole.probes} probes were made; {rules.min_probes} are needed for a rate."
         return Finding("probe_failures", NOT_APPLIED, because, "probe", samples=whole.probes)
@@ -207,11 +140,6 @@ def probe_failures(evidence: Evidence) -> Finding:
     outcome = DEGRADED if share > rules.rollback_error_rate else PASS
     because = f"{whole.probe_failures} of {whole.probes} probes failed."
     return Finding("probe_failures", outcome, because, "probe", share, rules.rollback_error_rate, whole.probes)
-
-
-ALL: tuple[Callable[[Evidence], Finding], ...] = (
-    hard_stop_errors, hard_stop_probes, unhealthy, error_rate, latency, p95, probe_failures,
-)  # fmt: skip
 
 
 def _worst(evidence: Evidence, samples: Sequence[Sample]) -> tuple[int, int]:
@@ -241,50 +169,28 @@ def _sickest(samples: Sequence[Sample]) -> tuple[str | None, float, bool]:
     return name, seconds, failing
 
 
-def _rate_outcome(evidence: Evidence, figures: Figures, rate: float) -> tuple[str, str]:
-    rules = evidence.rules
-    if rate < rules.max_error_rate:
-        return PASS, ""
-    failed = rate > rules.rollback_error_rate
-    old = add_up(evidence.still_on_from)
-    if failed and old.requests >= rules.hard_stop_requests and old.errors > rules.rollback_error_rate * old.requests:
-        told = f" So did {old.errors} of {old.requests} on the hosts still on the old version."
-        return COMMON_CAUSE, told
-    if evidence.compared and _within_noise(figures, evidence.compared.figures, rules.noise_sigmas):
-        return AS_BEFORE, f" It is no worse than before, on {evidence.compared.name}."
-    return (FAIL, "") if failed else (DEGRADED, "")
-
-
-def _within_noise(figures: Figures, before: Figures, sigmas: float) -> bool:
-    """Say whether so many errors are still likely at the baseline's rate (binomial)."""
-    rate = before.errors / before.requests
-    expected = figures.requests * rate
-    return figures.errors <= expected + sigmas * math.sqrt(expected * (1 - rate))
-
-
-def _slowest(evidence: Evidence) -> Figures | None:
-    timed = [figures for figures in evidence.spans if figures.timed >= evidence.rules.min_requests]
+def _slowest(evidence: Evidence, traffic: Traffic) -> Figures | None:
+    timed = [figures for figures in traffic.spans if figures.timed >= evidence.rules.min_requests]
     return max(timed, key=lambda figures: (figures.p95 or 0.0, figures.timed), default=None)
 
 
 def _probe_p95(evidence: Evidence) -> Finding:
-    rules, whole = evidence.rules, evidence.whole
-    value, samples = whole.probe_p95, len(whole.probe_seconds)
+    rules, probes = evidence.rules, evidence.probes
+    value, samples = probes.probe_p95, len(probes.probe_seconds)
     if value is None or samples < rules.min_probes:
-        because = f"Too few answers were timed: {whole.timed} requests, {samples} probes."
+        because = f"Too few answers were timed: {evidence.main.whole.timed} requests, {samples} probes."
         return Finding("p95", NOT_APPLIED, because)
     outcome = PASS if value < rules.max_p95 else DEGRADED
     because = f"The p95 of {samples} probes is {_seconds(value)}; requests were not timed."
     return Finding("p95", outcome, because, "probe", value, rules.max_p95, samples)
 
 
-def _against(evidence: Evidence, finding: Finding, value: Callable[[Figures], float | None]) -> Finding:
-    if evidence.compared is None:
+def _against(traffic: Traffic, finding: Finding) -> Finding:
+    """Beside the baseline's p95."""
+    before = traffic.compared
+    if before is None:
         return finding
-    return Finding(
-        finding.rule, finding.outcome, finding.because, finding.source, finding.value, finding.threshold,
-        finding.samples, evidence.compared.name, value(evidence.compared.figures),
-    )  # fmt: skip
+    return replace(finding, baseline=before.name, baseline_value=before.figures.p95)
 
 
 def _seconds(value: float) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Min
 
 from health.baseline import Baseline
+from health.checks import Check, kept_checks
+from health.measured import CHECK
 from health.models import Sample as SampleRow
 from health.models import Window
-from health.rules import Rules
+from health.quiet import JOURNAL, LONG_ENOUGH, Quiet, quiet_for
+from health.thresholds import kept
 from health.verdicts import Sample, Verdict, judge
 
 DENSE_FOR = timedelta(seconds=60)
@@ -44,20 +48,49 @@ def next_sample(window: Window, now: datetime) -> datetime:
 
 def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Verdict:
     """Judge what was measured of the content for this subject, bakes included."""
-    mine = Window.objects.filter(subject=window.subject, content=window.content)
-    opened = mine.aggregate(first=Min("opens_at"))["first"] if window.kind == Window.Kind.AFTER else window.opens_at
-    sampled = mine if window.kind == Window.Kind.AFTER else mine.filter(pk=window.pk)
-    rows = SampleRow.objects.filter(window__in=sampled, at__gte=opened, at__lte=now)
-    samples = [as_sample(row) for row in rows]
+    opened, mine, still = sampled(window, now)
     return judge(
-        Rules(**window.rules),
-        [s for s in samples if s.endpoint in window.endpoints],
-        Baseline(still_on_from=tuple(s for s in samples if s.endpoint in window.baseline)),
+        kept(window.rules),
+        mine,
+        Baseline(still_on_from=still),
         opened_at=opened,
         closes_at=now if close_now else window.closes_at,
         now=now,
         endpoints=tuple(window.endpoints),
+        checks=checks_of(window),
     )
+
+
+def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ...], tuple[Sample, ...]]:
+    """Since when it counts, what was measured of its content until then, and of the hosts still on the old one."""
+    after = window.kind == Window.Kind.AFTER
+    mine = Window.objects.filter(subject=window.subject, content=window.content)
+    opened = mine.aggregate(first=Min("opens_at"))["first"] if after else window.opens_at
+    rows = SampleRow.objects.filter(
+        window__in=mine if after else mine.filter(pk=window.pk), at__gte=opened, at__lte=until
+    )
+    samples = [as_sample(row) for row in rows]
+    of_mine = tuple(
+        s for s in samples if s.endpoint in window.endpoints or (s.source.startswith(CHECK) and not s.endpoint)
+    )
+    return opened, of_mine, tuple(s for s in samples if s.endpoint in window.baseline)
+
+
+def checks_of(window: Window) -> tuple[Check, ...]:
+    """The checks that it was opened with, beside its thresholds."""
+    return kept_checks(window.checks)
+
+
+def quietness(subject: UUID, content: str, now: datetime, long_enough: timedelta = LONG_ENOUGH) -> Quiet:
+    """Whether a deployment's newest window has seen no errors in its hosts' journals for long enough."""
+    window = Window.objects.filter(subject=subject, content=content).order_by("-opens_at", "-id").first()
+    if window is None:
+        return Quiet(None, None, "It was never watched.")
+    rows = SampleRow.objects.filter(window=window, source=JOURNAL, at__lte=now)
+    samples = [as_sample(row) for row in rows]
+    # A window that is closed is looked at as of then: afterwards nobody has listened.
+    return quiet_for(samples, tuple(window.endpoints), window.opens_at, min(now, window.closed_at or now),
+                     long_enough=long_enough)  # fmt: skip
 
 
 def store(window: Window, samples: Iterable[Sample]) -> None:
@@ -96,6 +129,8 @@ def as_row(window: Window, sample: Sample) -> SampleRow:
         errors=_kept(sample.errors),
         buckets=[[None if math.isinf(bound) else bound, count] for bound, count in sample.buckets],
         healthy=sample.healthy,
+        value=sample.value,
+        why=sample.why[:300],
     )
 
 
@@ -117,4 +152,6 @@ def as_sample(row: SampleRow) -> Sample:
         buckets=tuple((math.inf if bound is None else bound, count) for bound, count in row.buckets),
         healthy=row.healthy,
         seconds=row.seconds,
+        value=row.value,
+        why=row.why,
     )

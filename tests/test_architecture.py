@@ -14,7 +14,8 @@ APPS = ("releases", "health", "deployments")
 FLOOR = {"journal", "clock", "lease", "fetch"}
 PURE_ROOTS = (
     *sorted((ROOT / "deployments" / "engine").glob("*.py")),
-    *(ROOT / "health" / f"{name}.py" for name in ("verdicts", "sequential", "baseline", "specs")),
+    *(ROOT / "health" / f"{name}.py" for name in ("verdicts", "replay", "sequential", "baseline", "specs", "quiet")),
+    *(ROOT / "health" / "sources" / f"{name}.py" for name in ("promql", "log_lines")),
     *(ROOT / "releases" / f"{name}.py" for name in ("semver", "spec", "gates", "risk")),
 )
 # A pure function gets its facts and `now`; it looks neither at the world nor at a clock or a die.

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from aureus.cli import access, deploying, examining, fleet, following, group, hosts, people, running, versions
+from aureus.cli import access, deploying, examining, fleet, following, group, hosts, judging, people, running, versions
 
 app = group.make(no_args_is_help=True, help="Aureus: deployments to plain servers that undo themselves when they fail.")
 running.add_to(app)
 fleet.add_to(app)
 examining.add_to(app)
+judging.add_to(app)
 app.add_typer(hosts.app, name="hosts")
 access.add_to(app)
 app.add_typer(versions.app, name="version")

@@ -167,6 +167,7 @@ class SampleShape(Shape):
     requests = serializers.IntegerField()
     errors = serializers.IntegerField()  # type: ignore[assignment]
     healthy = serializers.BooleanField(allow_null=True)
+    value = serializers.FloatField(allow_null=True, help_text="What a check answered.")
     why = serializers.CharField()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from deployments.doctor import looking, record, servers
+from deployments.doctor import looking, measured, record, servers
 from deployments.doctor.findings import Finding, State
 from deployments.outside import Outside
 
@@ -25,3 +25,4 @@ def examine(outside: Outside, tell: Callable[[str], None]) -> Iterator[Finding]:
         tell(title)
         yield from look()
     yield from looking.hosts(outside, tell)
+    yield from measured.sources(outside, tell)

@@ -10,10 +10,9 @@ from deployments import policy as policies
 from deployments.drivers import HostAddress, balancers
 from deployments.fleet.fields import NAME, PATH, Fields
 from deployments.policy import Policy, PolicyError
-from health.rules import Rules
+from health import thresholds
 
 POLICY = tuple(f.name for f in fields(Policy))
-RULES = frozenset(f.name for f in fields(Rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +122,14 @@ def _unfit(name: str, value: Any) -> str:
     if name in policies.LISTS:
         texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return "" if texts else "must be a list of texts"
+    if name in policies.ROWS:
+        return "" if isinstance(value, list | tuple) else "must be a list of mappings"
+    if name == "prometheus":
+        return "" if isinstance(value, dict) else "must be a mapping of fields"
     if name == "on_inconclusive":
         texts = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
         return "" if texts else "must map causes to hold, continue or rollback"
-    return _unfit_rules(value) if name == "rules" else ""
-
-
-def _unfit_rules(value: Any) -> str:
-    if not isinstance(value, dict):
-        return "must map rules to numbers"
-    unknown = sorted(set(value) - RULES)
-    if unknown:
-        return f"there is no rule {', '.join(unknown)}; there is: {', '.join(sorted(RULES))}"
-    wrong = [k for k, v in value.items() if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < 1e9]
-    return f"{', '.join(wrong)} must be a number that is not negative" if wrong else ""
+    return "; ".join(thresholds.wrong(value)) if name == "rules" else ""
 
 
 def _host(row: Fields) -> DeclaredHost:

@@ -32,6 +32,10 @@ class Fields:
         """Report a field."""
         self.errors.append((self.at(name), message))
 
+    def is_wrong(self, name: str) -> bool:
+        """The field, or something in it, was reported."""
+        return any(path == self.at(name) or path.startswith(f"{self.at(name)}.") for path, _ in self.errors)
+
     def given(self, name: str) -> bool:
         """The field stands in the file, and is not null."""
         self._asked.add(name)
@@ -75,6 +79,13 @@ class Fields:
             self.wrong(name, f"must be a number from {low} to {high}")
             return default or 0
         return value
+
+    def truth(self, name: str) -> bool:
+        """true or false; false where it is not given."""
+        value = self.values[name] if self.given(name) else False
+        if not isinstance(value, bool):
+            self.wrong(name, "must be true or false")
+        return value is True
 
     def one_of(self, name: str, choices: Collection[str], default: str) -> str:
         """One of some words."""

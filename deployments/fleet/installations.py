@@ -17,6 +17,7 @@ from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
 from deployments.fleet.fields import PATH, Fields
 from deployments.policy import Policy, PolicyError
 from health.smoke_tests import SmokeTestsInvalid, read_tests
+from health.sources import declared
 
 APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FIELD = re.compile(r"(\.?[A-Za-z0-9_-]+|\[[0-9]+\])+")
@@ -52,6 +53,15 @@ class DeclaredInstallation:
     migrate: str = ""
     slots: Mapping[str, int] = field(default_factory=dict)
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    access_log: Mapping[str, Any] = field(default_factory=dict)
+    journal: bool = False
+    queries: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """How its sources are read, as it is kept; what is not declared does not stand there."""
+        found = {"access_log": dict(self.access_log), "journal": self.journal, "queries": dict(self.queries)}
+        return {name: value for name, value in found.items() if value}
 
     def places(self) -> Iterator[tuple[str, str, int]]:
         """Host, slot and port of every endpoint."""
@@ -95,6 +105,9 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         migrate=row.text("migrate", "", most=500),
         slots=_slots(row),
         pools=_pools(row),
+        access_log=row.mapping("access_log"),
+        journal=row.truth("journal"),
+        queries=row.mapping("queries"),
     )
     row.end()
     if row.usable:
@@ -210,6 +223,7 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
     if {"{", "}"} & set(found.root.replace("{host}", "")):
         row.wrong("root", "knows {host} for the host's name, and no other word in braces")
     _located(row, found)
+    _sources(row, found, environment)
     if environment is None:
         return
     if found.balancer:
@@ -239,6 +253,22 @@ def _located(row: Fields, found: DeclaredInstallation) -> None:
             Site(found.root, unit=found.unit.replace("{slot}", SIDES[0]), restart=found.restart)
     except ValueError as error:
         row.errors.append((row.path, str(error)))
+
+
+def _sources(row: Fields, found: DeclaredInstallation, environment: DeclaredEnvironment | None) -> None:
+    """How its sources are read, and whether the policy asks for them at all."""
+    if found.access_log:
+        for path, message in declared.wrong_access_log(found.access_log, balanced=bool(found.balancer)):
+            row.wrong(f"access_log.{path}", message)
+    for name, message in declared.check_queries(found.queries):
+        row.wrong(f"queries.{name}", message)
+    if found.journal and not found.unit:
+        row.wrong("journal", "is that of a systemd unit: an installation with a command of its own has none")
+    policy = environment.policy if environment else Policy()
+    asked = found.policy.get("sources", policy.sources)
+    for name, source in (("access_log", "access_log"), ("journal", "journal"), ("queries", "prometheus")):
+        if environment and found.sources.get(name) and source not in asked and not row.is_wrong(name):
+            row.wrong(name, f"measures nothing: the sources of {found.environment} do not name {source}")
 
 
 def _balanced(row: Fields, found: DeclaredInstallation, environment: DeclaredEnvironment) -> None:

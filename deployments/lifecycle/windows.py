@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from aureus import clock
 from aureus.journal.actor import AUREUS
@@ -10,22 +12,104 @@ from aureus.journal.models import record
 from deployments.engine.status import TargetState
 from deployments.lifecycle import rows
 from deployments.models import Deployment, Endpoint, Installation
+from deployments.outside import site_of
+from deployments.policy import Policy
 from deployments.snapshot import policy_of
 from health import windows
 from health.models import Window
+from health.sources import promql
+from health.sources.declared import INTERVAL, QUERIES
+
+BAKE = {"min_requests": 30, "pass_confidence": 0.55}
+"""Thresholds of a bake: 30 requests without an error are enough to go on by."""
 
 
-def watched(endpoint: Endpoint, content: str) -> dict[str, str]:
+def watched(endpoint: Endpoint, content: str) -> dict[str, Any]:
     """How an endpoint is measured, and which content it must prove to run."""
     installation = endpoint.installation
-    scraped = "scrape" in policy_of(installation).sources and installation.metrics_path
-    return {
+    policy = policy_of(installation)
+    scraped = "scrape" in policy.sources and installation.metrics_path
+    found: dict[str, Any] = {
         "health": endpoint.base_url + installation.health_path,
         "metrics": endpoint.base_url + installation.metrics_path if scraped else "",
         "content": content,
         "field": installation.version_field,
         "proof": installation.version_proof,
     }
+    if "prometheus" in policy.sources and policy.prometheus:
+        found["prometheus"] = {**_server(policy), "queries": _queries(endpoint, content, policy)}
+    if "access_log" in policy.sources and installation.options.get("access_log"):
+        found["log"] = _log(endpoint, installation.options["access_log"])
+    if "journal" in policy.sources and installation.options.get("journal") and installation.unit:
+        found["journal"] = {"place": endpoint.host_id, "unit": site_of(endpoint).unit}
+    return found
+
+
+def checks_of(installation: Installation, endpoints: Sequence[Endpoint], content: str) -> list[dict[str, Any]]:
+    """The policy's checks with their queries filled in for this content on these endpoints."""
+    policy = policy_of(installation)
+    values: dict[str, str | list[str]] = {
+        "application": installation.application.key,
+        "content": content,
+        "environment": installation.environment.name,
+        "hosts": [endpoint.host.name for endpoint in endpoints],
+        "instances": [_instance(endpoint) for endpoint in endpoints],
+        "version": content.rsplit("-", 1)[0],
+        "window": _span(policy),
+    }
+    found = []
+    for check in policy.checks:
+        one = dict(check)
+        if one.get("source", "prometheus") == "prometheus":
+            one |= {"query": promql.filled(one["query"], values), "prometheus": _server(policy)}
+        found.append(one)
+    return found
+
+
+def _server(policy: Policy) -> dict[str, Any]:
+    """The server as a window keeps it: its token by reference."""
+    said = policy.prometheus
+    return {"url": said["url"], "interval": said.get("scrape_interval", INTERVAL), "token": said.get("token", "")}
+
+
+def _queries(endpoint: Endpoint, content: str, policy: Policy) -> dict[str, str]:
+    installation = endpoint.installation
+    said = {**QUERIES, **policy.prometheus.get("queries", {}), **installation.options.get("queries", {})}
+    address, _, port = _instance(endpoint).rpartition(":")
+    values = {
+        "address": address,
+        "application": installation.application.key,
+        "content": content,
+        "endpoint": endpoint.name,
+        "environment": installation.environment.name,
+        "host": endpoint.host.name,
+        "port": port,
+        "slot": endpoint.slot,
+        "version": content.rsplit("-", 1)[0],
+        "window": _span(policy),
+    }
+    return {name: promql.filled(query, values) if query else "" for name, query in said.items()}
+
+
+def _instance(endpoint: Endpoint) -> str:
+    return f"{endpoint.host.address}:{endpoint.port}"
+
+
+def _span(policy: Policy) -> str:
+    """A stretch that holds several scrapes, for queries that need one."""
+    return f"{max(60, round(4 * policy.prometheus.get('scrape_interval', INTERVAL)))}s"
+
+
+def _log(endpoint: Endpoint, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the log lies, and as whom it knows this endpoint; on its own host every line is its."""
+    balancer = endpoint.installation.balancer
+    log = {"path": said["path"].replace("{host}", endpoint.host.name), "format": said["format"]}
+    if said.get("on", "balancer" if balancer else "host") == "host" or balancer is None:
+        return {**log, "places": [endpoint.host_id], "names": []}
+    backend = said.get("backend", "")
+    known = (f"{backend}/{endpoint.name}" if backend else endpoint.name) if said["format"] == "haproxy" else ""
+    places = list(balancer.nodes.order_by("pk").values_list("host_id", flat=True))
+    return {**log, "places": places, "names": [known or _instance(endpoint)]}
 
 
 def open_after(deployment: Deployment) -> Window | None:
@@ -48,6 +132,7 @@ def open_after(deployment: Deployment) -> Window | None:
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in targets},
         rules=dict(policy.rules),
+        checks=checks_of(deployment.installation, [t.endpoint for t in targets], deployment.version.content),
         armed=armed,
         opens_at=now,
         closes_at=now + timedelta(seconds=policy.window),
@@ -70,14 +155,19 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in changed if t.name in names}
         or {t.name: watched(t.endpoint, t.to_content) for t in changed},
         baseline={t.name: watched(t.endpoint, t.from_content) for t in untouched},
-        # A bake is short: fewer requests have to do, the long window afterwards asks for more.
-        rules={"min_requests": 30, "min_probes": max(2, int(seconds)), **policy.rules},
+        rules=bake_rules(policy, seconds),
+        checks=checks_of(deployment.installation, [t.endpoint for t in changed], deployment.version.content),
         armed=policy.automatic_rollback,
         opens_at=now,
         closes_at=now + timedelta(seconds=seconds),
         sample_seconds=policy.sample,
         next_sample_at=now,
     )
+
+
+def bake_rules(policy: Policy, seconds: float) -> dict[str, Any]:
+    """A bake is short: fewer requests have to do, the long window afterwards asks for more."""
+    return {**BAKE, "min_probes": max(2, int(seconds)), **policy.rules}
 
 
 def lock_watched(installation: Installation, *, by: Deployment) -> None:

@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from aureus.fetch import FetchError, fetch
 from health.measured import ABSENT, COUNTS, DOWN, FIRST, Buckets
-from health.metrics_text import MetricsInvalid, Series, parse
+from health.metrics_text import MetricsInvalid, Series, parse, types
 
 TIMEOUT = 5.0
 MAX_BYTES = 8_388_608
@@ -64,6 +65,7 @@ class Difference:
     errors: int = 0
     buckets: Buckets = ()
     reset: bool = False
+    why: str = ""
 
 
 def scrape(url: str, names: MetricNames | None = None, *, timeout: float = TIMEOUT) -> Scraped:
@@ -79,6 +81,8 @@ def scrape(url: str, names: MetricNames | None = None, *, timeout: float = TIMEO
 
 def read(text: str, names: MetricNames, seconds: float | None = None) -> Scraped:
     """Find the declared metrics in a metrics text. Pure."""
+    if text and not text.endswith("\n"):
+        return Scraped(DOWN, None, "The metrics end in the middle of a line.", seconds)
     wanted = frozenset({names.requests, names.histogram, names.version, "process_start_time_seconds"} - {""})
     try:
         series = list(parse(text, wanted))
@@ -87,11 +91,16 @@ def read(text: str, names: MetricNames, seconds: float | None = None) -> Scraped
     requests = [one for one in series if one.name == names.requests and _counts(one.value)]
     if not requests:
         return Scraped(ABSENT, None, f"The metrics have no {names.requests}.", seconds)
+    if found := _not_as_declared(text, names, wanted, requests):
+        return Scraped(ABSENT, None, found, seconds)
+    histogram = [one for one in series if one.name == names.histogram]
+    if not _adds_up(histogram):
+        return Scraped(ABSENT, None, f"The buckets of {names.histogram} do not add up.", seconds)
     is_error = re.compile(names.error_pattern).fullmatch
     counters = Counters(
         requests=_total(requests),
         errors=_total(one for one in requests if is_error(one.labels.get(names.status_label, ""))),
-        buckets=_buckets(one for one in series if one.name == names.histogram),
+        buckets=_buckets(histogram),
         version=next((one.labels.get(names.version_label) for one in series if one.name == names.version), None),
         started_at=max((one.value for one in series if _tells_start(one)), default=None),
     )
@@ -105,11 +114,15 @@ def difference(before: Counters | None, after: Scraped) -> Difference:
     without one keeps its counts.
     """
     if after.counters is None:
-        return Difference(after.kind)
+        return Difference(after.kind, why=after.why)
     if before is None:
         return Difference(FIRST)
     now = after.counters
+    if before.buckets and not now.buckets:
+        return Difference(ABSENT, why="The histogram that was there before is gone.")
     if _began_anew(before, now):
+        if before.started_at is not None and now.started_at == before.started_at:
+            return Difference(ABSENT, why="The counters fell although the process did not begin anew.")
         return Difference(COUNTS, now.requests, now.errors, now.buckets, reset=True)
     known = dict(before.buckets)
     buckets = tuple((upper, count - known.get(upper, 0)) for upper, count in now.buckets)
@@ -122,6 +135,32 @@ def _began_anew(before: Counters, now: Counters) -> bool:
     fewer = now.requests < before.requests or now.errors < before.errors
     known = dict(now.buckets)
     return fewer or any(known.get(upper, 0) < count for upper, count in before.buckets)
+
+
+def _not_as_declared(text: str, names: MetricNames, wanted: frozenset[str], requests: Sequence[Series]) -> str:
+    """Say how the metrics differ from what was declared, so that nobody reads them as something else; "": not."""
+    kinds = types(text, wanted)
+    for name, kind in ((names.requests, "counter"), (names.histogram, "histogram")):
+        if kinds.get(name, kind) not in (kind, "untyped", "unknown"):
+            return f"{name} is a {kinds[name]}, not a {kind}."
+    if names.status_label and not all(names.status_label in one.labels for one in requests):
+        return f"{names.requests} has no label {names.status_label}, so nothing tells which requests failed."
+    return ""
+
+
+def _adds_up(histogram: Sequence[Series]) -> bool:
+    """Whether the buckets of each histogram are cumulative, up to one without a bound."""
+    kinds: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    for one in histogram:
+        rest = tuple(sorted(label for label in one.labels.items() if label[0] != "le"))
+        try:
+            kinds.setdefault(rest, []).append((float(one.labels.get("le", "")), one.value))
+        except ValueError:
+            return False
+    return all(
+        math.isinf(max(counts)[0]) and all(late[1] >= early[1] for early, late in pairwise(sorted(counts)))
+        for counts in kinds.values()
+    )
 
 
 def _counts(value: float) -> bool:

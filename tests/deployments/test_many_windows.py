@@ -102,4 +102,4 @@ def test_an_address_that_cannot_even_be_asked_keeps_nobody_else_from_being_measu
     window.endpoints["staging-1"]["metrics"] = 7
     measured = sampling.measure([window], clock.now())
     assert {s.endpoint for s in measured[0].samples} == set(window.endpoints)
-    assert [s.kind for s in measured[0].samples if s.endpoint == "staging-1"] == ["down"]
+    assert {s.source: s.kind for s in measured[0].samples if s.endpoint == "staging-1"}["scrape"] == "down"

@@ -40,6 +40,13 @@ def test_who_may_reach_an_environment_is_never_left_to_a_default():
         ("on_inconclusive", {"no_data": "shrug"}),
         ("on_inconclusive", "hold"),
         ("rules", 1),
+        ("rules", {"max_speed": 1}),
+        ("rules", {"alpha": 0}),
+        ("rules", {"pass_confidence": 1}),
+        ("rules", {"min_requests": 0.5}),
+        ("rules", {"max_error_rate": 0.1}),
+        ("rules", {"max_p95": float("nan")}),
+        ("checks", "queue"),
         ("colour", "blue"),
     ],
 )
@@ -49,6 +56,28 @@ def test_what_cannot_hold_is_refused_by_name(name, value):
 
 def test_every_error_is_told_at_once():
     assert set(errors(queue="random", sample=0.0, sources=["x"])) == {"queue", "sample", "sources"}
+
+
+QUEUE = {"name": "queue", "source": "prometheus", "query": "queue_length", "comparison": "<", "bound": 100}
+ASKED = {"sources": ["probe", "scrape", "prometheus"], "prometheus": {"url": "http://127.0.0.1:9090"}}
+
+
+def test_what_is_wrong_in_a_check_is_told_beside_what_is_wrong_elsewhere():
+    assert set(errors(queue="random", checks=[{**QUEUE, "bound": "low"}], **ASKED)) == {"queue", "checks[0].bound"}
+
+
+def test_checks_are_kept_with_the_policy():
+    policy = parse({**GOOD, **ASKED, "checks": [QUEUE], "rules": {"max_p95": 1}})
+    assert stored(policy.as_json()) == policy
+
+
+def test_an_installation_may_add_checks_and_neither_remove_nor_replace_one():
+    policy = parse({**GOOD, **ASKED, "checks": [QUEUE]})
+    added = tightened(policy, {"checks": [{**QUEUE, "name": "rows"}]})
+    assert [check["name"] for check in added.checks] == ["queue", "rows"]
+    assert tightened(policy, {"checks": []}).checks == policy.checks
+    with pytest.raises(PolicyError):
+        tightened(policy, {"checks": [{**QUEUE, "bound": 10_000}]})
 
 
 def test_a_policy_is_the_same_after_it_was_stored():

@@ -1,5 +1,6 @@
 """What verdicts do: a bake settles its step, the long window makes good or undoes, the unknown is held."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,12 @@ from aureus import clock
 from aureus.journal.models import Event
 from deployments import lifecycle, watching
 from deployments.models import Deployment
+from health import windows
 from health.models import Window
 from health.sampling import Measured
-from health.verdicts import Sample
+from health.verdicts import CAUSES, Sample
 from tests.deployments.conftest import ALICE
+from tests.deployments.test_policy import ASKED, QUEUE
 
 STEP = timedelta(milliseconds=200)
 
@@ -194,3 +197,100 @@ def test_each_decision_is_an_event_with_its_reason(second):
     judged(window, probes(window, healthy=True, count=30))
     event = Event.objects.get(stream=second.stream, kind="window.pass")
     assert "30 probes" in event.data["why"] or "90 probes" in event.data["why"]
+
+
+def ten_minutes(window: Window, *, errors: int, source="scrape", kind="counts", requests=200) -> list[Sample]:
+    """What one source counted in the last ten minutes of each endpoint, a sample a minute."""
+    now = clock.now()
+    return [
+        Sample(name, window.content, source, kind, now - timedelta(seconds=30 + 60 * minute), requests, errors,
+               ((0.1, requests),))
+        for name in window.endpoints for minute in range(10)
+    ]  # fmt: skip
+
+
+def check(window: Window, value: float | None, kind="value") -> Sample:
+    return Sample("", window.content, "check:queue", kind, clock.now(), value=value)
+
+
+def made_of(cause: str, window: Window) -> list[Sample]:
+    """Samples that cannot be judged, for that cause."""
+    well = ten_minutes(window, errors=0)
+    late = [replace(s, at=s.at - timedelta(minutes=5)) for s in well]
+    return {
+        "no_data": [],
+        "low_traffic": probes(window, healthy=True, count=2),
+        "source_down": [replace(s, kind="down", requests=0, buckets=()) for s in well],
+        "stale": late,
+        "degraded": ten_minutes(window, errors=6),
+        "sources_disagree": [*ten_minutes(window, errors=30), *ten_minutes(window, errors=0, source="prometheus")],
+        "common_cause": ten_minutes(window, errors=30),
+    }[cause]
+
+
+@pytest.fixture
+def closing(fleet):
+    """A long window that is due to close, in an environment that says what follows a hold."""
+
+    def made(after_max_hold: str) -> tuple[Deployment, Window]:
+        fleet.environment("staging", after_max_hold=after_max_hold)
+        fleet.deployed("1.0.0")
+        deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+        fleet.run()
+        return deployment, backdate(window_of(deployment), 1200, close=True)
+
+    return made
+
+
+@pytest.mark.parametrize("cause", sorted(CAUSES))
+@pytest.mark.parametrize("after", ["continue", "rollback"])
+def test_each_cause_is_held_told_and_ended_as_the_policy_says(closing, cause, after):
+    deployment, window = closing(after)
+    samples = made_of(cause, window)
+    if cause == "common_cause":
+        # The last host stands in for one that still runs the old version.
+        moved = max(window.endpoints)
+        window.baseline = {moved: window.endpoints[moved]}
+        window.endpoints = {name: spot for name, spot in window.endpoints.items() if name != moved}
+        window.save()
+    assert judged(window, samples) == []
+    window.refresh_from_db()
+    assert (window.closed_at, window.cause) == (None, cause)
+    assert f"({cause})" in deployment.incidents.get().text
+    assert window.record["policy"].startswith(f"Held because of {cause}")
+
+    Window.objects.filter(pk=window.pk).update(held_since=clock.now() - timedelta(hours=2))
+    woken = judged(window, [])
+    window.refresh_from_db()
+    deployment.refresh_from_db()
+    if after == "rollback":
+        assert window.verdict == "fail"
+        assert [lane for _, lane in woken] == ["rollback"]
+    else:
+        assert (window.verdict, window.flagged, deployment.status) == ("inconclusive", True, "deployed")
+        assert deployment.good_at is None
+
+
+def test_a_window_keeps_the_checks_it_was_opened_with_and_one_that_fails_undoes(fleet):
+    fleet.environment("staging", checks=[QUEUE], **ASKED)
+    fleet.deployed("1.0.0")
+    deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.run()
+    window = backdate(window_of(deployment))
+    assert [one.rule for one in windows.checks_of(window)] == ["check:queue"]
+    woken = judged(window, [check(window, 200.0)])
+    window.refresh_from_db()
+    assert (window.verdict, window.record["rule"]) == ("fail", "check:queue")
+    assert [lane for _, lane in woken] == ["rollback"]
+
+
+@pytest.mark.parametrize(("kind", "cause"), [("down", "source_down"), ("absent", "no_data"), ("stale", "stale")])
+def test_a_check_without_a_value_holds_a_window_that_would_pass(fleet, kind, cause):
+    fleet.environment("staging", checks=[QUEUE], **ASKED)
+    fleet.deployed("1.0.0")
+    deployment = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.run()
+    window = backdate(window_of(deployment), close=True)
+    assert judged(window, [*probes(window, healthy=True, count=30), check(window, None, kind)]) == []
+    window.refresh_from_db()
+    assert (window.closed_at, window.cause) == (None, cause)

@@ -87,9 +87,96 @@ def test_the_error_rate_passes_below_one_percent_and_fails_above_five(errors, ex
     assert answer.degraded is (expected[1] == "degraded")
 
 
-def test_a_failure_counts_at_once_and_a_rate_of_few_requests_does_not():
-    assert short(verdict([scrape(5, 100, 6)], now=6)) == ("fail", "error_rate")
-    assert short(verdict([scrape(5, 99, 6)], now=6)) == ("open", "")
+def minutes(count: int, requests=100, errors=0, *, start=0, **how) -> list[Sample]:
+    """A scrape each minute."""
+    return [scrape(start + 60 * number + 30, requests, errors, **how) for number in range(count)]
+
+
+def test_a_rate_fails_as_soon_as_it_is_proven_and_not_for_one_bad_minute():
+    assert short(verdict(minutes(5, errors=6), now=300)) == ("open", "")
+    assert short(verdict(minutes(9, errors=6), now=540)) == ("fail", "error_rate")
+    assert short(verdict(minutes(1, errors=20), now=60)) == ("open", "")
+    assert short(verdict(minutes(2, errors=20), now=120)) == ("fail", "error_rate")
+
+
+def test_six_percent_is_rolled_back_half_a_percent_passes_and_three_are_held():
+    long, at_the_end = OPENED + timedelta(minutes=30), 1800
+
+    def closing(pattern):
+        return short(verdict([scrape(60 * m + 59, 100, pattern[m % len(pattern)]) for m in range(30)], now=at_the_end,
+                             closes=long))  # fmt: skip
+
+    assert closing([6]) == ("fail", "error_rate")
+    assert closing([0, 1]) == ("pass", "")
+    assert closing([3]) == ("inconclusive", "degraded")
+
+
+def test_the_spacing_of_samples_does_not_decide():
+    """The same 20 % of 100 requests a minute, sampled each 0.2 s, each second and each 300 s."""
+    dense = [scrape(s / 5, 1 if s % 3 == 0 else 0, 1 if s % 15 == 0 else 0) for s in range(5 * 180)]
+    each_second = [scrape(s, 5, 1) for s in range(180)]
+    sparse = [scrape(300, 500, 100), scrape(600, 500, 100), scrape(900, 500, 100)]
+    assert short(verdict(dense, now=180)) == ("fail", "error_rate")
+    assert short(verdict(each_second, now=180)) == ("fail", "error_rate")
+    assert short(verdict(sparse, now=900, closes=None)) == ("fail", "error_rate")
+
+
+def test_a_bad_end_is_proven_in_a_window_that_is_still_open():
+    well = minutes(60)
+    assert short(verdict([*well, *minutes(6, errors=15, start=3600)], now=3960, closes=None)) == ("fail", "error_rate")
+
+
+def test_a_close_above_five_percent_that_chance_explains_is_held_and_not_failed():
+    few = [scrape(590, 30, 2)]
+    assert short(verdict(few, rules=replace(RULES, min_requests=30))) == ("inconclusive", "degraded")
+    assert short(verdict([scrape(590, 30, 4)], rules=replace(RULES, min_requests=30))) == ("fail", "error_rate")
+
+
+def test_what_came_after_the_close_of_a_held_window_counts_by_the_sequential_test_alone():
+    held = [*minutes(9, errors=2), *minutes(2, start=600, errors=8)]
+    assert short(verdict(held, now=720)) == ("inconclusive", "degraded")
+
+
+def test_a_pass_needs_as_many_requests_as_make_it_sure():
+    assert short(verdict([scrape(590, 100, 0)])) == ("pass", "")
+    answer = verdict([scrape(590, 120, 1)])
+    assert short(answer) == ("inconclusive", "low_traffic")
+    assert "it may be 3.89%" in answer.sentence
+    assert short(verdict([scrape(590, 160, 1)])) == ("pass", "")
+
+
+def seen_by(source: str, samples: list[Sample]) -> list[Sample]:
+    return [replace(sample, source=source) for sample in samples]
+
+
+def test_two_sources_that_disagree_are_held_at_once_and_never_passed():
+    errors, well = minutes(9, errors=10), seen_by("prometheus", minutes(9))
+    answer = verdict([*errors, *well], now=540)
+    assert (answer.result, answer.cause, answer.rule) == ("inconclusive", "sources_disagree", "error_rate")
+    assert "scrape: " in answer.sentence and "prometheus says otherwise" in answer.sentence
+    assert verdict([*errors, *well]).cause == "sources_disagree"
+
+
+def test_of_two_sources_the_worst_applies_and_they_are_never_added_up():
+    assert short(verdict([*GOOD, *seen_by("prometheus", [scrape(590, 1000, 20)])])) == ("inconclusive", "degraded")
+    assert short(verdict([*GOOD, *seen_by("prometheus", [scrape(590, 10, 6)])])) == ("fail", "hard_stop_errors")
+    too_little = [*minutes(10, errors=10), *seen_by("prometheus", [scrape(590, 50)])]
+    assert short(verdict(too_little)) == ("fail", "error_rate")
+    halves = [scrape(590, 60), *seen_by("prometheus", [scrape(590, 60)])]
+    assert short(verdict(halves)) == ("inconclusive", "low_traffic")
+    assert verdict(halves).record["figures"]["requests"] == 60
+
+
+def test_one_of_two_sources_that_is_down_holds():
+    answer = verdict([*GOOD, replace(scrape(590), source="prometheus", kind="down")])
+    assert short(answer) == ("inconclusive", "source_down")
+    assert "prometheus of h1" in answer.sentence
+
+
+def test_a_baseline_is_compared_source_by_source():
+    slow = seen_by("prometheus", [scrape(590, 1000, 0, timed(1000, 0.1), "h2")])
+    row = finding(verdict([scrape(590, 1000, 0, timed(1000, 0.4))], slow), "latency")
+    assert row["outcome"] == "not applied"
 
 
 def test_a_long_good_time_does_not_hide_a_bad_end():
@@ -191,7 +278,7 @@ def test_a_rate_no_worse_than_before_passes_and_says_so():
 @pytest.mark.parametrize(
     ("new", "old", "rule"),
     [
-        ([scrape(590, 1000, 100)], [scrape(590, 1000, 90, endpoint="h2")], "error_rate"),
+        (minutes(10, 1000, 100), minutes(10, 1000, 90, endpoint="h2"), "error_rate"),
         ([scrape(590, 20, 20)], [scrape(590, 10, 5, endpoint="h2")], "hard_stop_errors"),
         (
             [probe(598, False), probe(599, False)],
@@ -281,7 +368,7 @@ def test_what_was_measured_before_the_window_opened_or_after_now_does_not_count(
 def test_the_record_says_rule_value_samples_threshold_source_and_time():
     answer = verdict([scrape(590, 1000, 60)])
     row = finding(answer, "error_rate")
-    assert (row["value"], row["threshold"], row["samples"], row["source"]) == (0.06, 0.05, 1000, "requests")
+    assert (row["value"], row["threshold"], row["samples"], row["source"]) == (0.06, 0.05, 1000, "scrape")
     assert answer.record["at"] == at(600).isoformat()
     assert answer.record["figures"]["requests"] == 1000
     assert (answer.record["result"], answer.record["rule"]) == ("fail", "error_rate")
