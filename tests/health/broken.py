@@ -29,7 +29,15 @@ def until_closed(body: bytes) -> Speak:
 
 
 def hang(peer: socket.socket) -> None:
-    peer.recv(1)
+    while peer.recv(65_536):
+        pass
+
+
+def whole(speak: Speak, peer: socket.socket) -> None:
+    """Say it, and read what is left of the question: an answer to half a question is reset on its way."""
+    speak(peer)
+    peer.shutdown(socket.SHUT_WR)
+    hang(peer)
 
 
 def drip(peer: socket.socket) -> None:
