@@ -42,7 +42,7 @@ class Told:
 @contextmanager
 def telling(speak: Speak) -> Iterator[tuple[str, Told]]:
     told = Told(speak)
-    with raw(lambda peer: told.speak(peer)) as url:
+    with raw(lambda peer: broken.whole(told.speak, peer)) as url:
         yield url, told
 
 

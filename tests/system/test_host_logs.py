@@ -110,10 +110,10 @@ def test_an_access_log_is_read_over_ssh_through_rotation_and_much_traffic(bed, l
 
 def test_a_host_that_lacks_a_tool_says_so(bed, login):
     [host] = bed.hosts
-    host.put(LOG, LINE)
+    host.put("var/log/other.log", LINE)
     host.run("mv", "/usr/bin/gzip", "/usr/bin/gzip.away")
     try:
-        first = read_log(login(), f"/{LOG}", "nginx", None, {})
+        first = read_log(login(), "/var/log/other.log", "nginx", None, {})
         assert first.kind == "down", first
     finally:
         host.run("mv", "/usr/bin/gzip.away", "/usr/bin/gzip")
