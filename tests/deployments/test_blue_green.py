@@ -6,9 +6,11 @@ import pytest
 
 from aureus.journal.refusals import Invalid
 from deployments import lifecycle
-from deployments.models import Deployment, Endpoint, Installation
+from deployments.effects import Boundary
+from deployments.models import Deployment, Endpoint, Installation, Step
 from health.models import Window
 from tests.deployments.conftest import ALICE, BOB, Fleet
+from tests.deployments.killed import killed_at
 from tests.deployments.test_watching import backdate, judged, probes, traffic
 
 BLUE, GREEN = ("staging-1-blue", "staging-2-blue"), ("staging-1-green", "staging-2-green")
@@ -204,6 +206,19 @@ def test_a_canary_between_two_sides_needs_no_host_to_be_taken_out(fleet, here):
     )
     assert fleet.traffic.read() == AT_GREEN
     assert not deployment.steps.filter(kind="take_out").exists()
+
+
+@pytest.mark.parametrize("boundary", Boundary)
+def test_killed_at_any_boundary_of_the_switch_all_traffic_is_switched_once(fleet, here, boundary):
+    deployment = asked(fleet)
+    assert killed_at(fleet, "switch", boundary)
+    Step.objects.filter(status="running").update(lease_until="2026-01-01T00:00:00Z")
+    fleet.run()
+    deployment.refresh_from_db()
+    assert deployment.status == "deployed", deployment.reason
+    assert fleet.traffic.read() == AT_GREEN
+    assert fleet.hosts.at("staging-1").site(fleet.root).restarts == 2
+    assert owed() == []
 
 
 def test_rolling_over_two_sides_is_refused(fleet, here):

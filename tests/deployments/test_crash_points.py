@@ -103,7 +103,11 @@ def web(count: int) -> Iterator[list[int]]:
             listener.close()
 
 
-@pytest.mark.parametrize("kind", effects.RUN)
+def test_every_kind_of_step_is_killed_somewhere():
+    assert {*CASES, "switch"} == set(effects.RUN), "switch is killed in test_blue_green"
+
+
+@pytest.mark.parametrize("kind", CASES)
 def test_killed_at_any_boundary_it_ends_as_it_should_and_nothing_is_done_twice(transactional_db, kind, table, tmp_path):
     case = CASES[kind]
     world = World(kind, case, tmp_path)
