@@ -3,7 +3,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo up test system faults simulate judging check bench install install-dev
+.PHONY: help demo up test system faults simulate judging check bench traffic install install-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -27,6 +27,9 @@ system: install-dev ## tests against sshd, nginx and HAProxy from the system's p
 
 faults: install-dev ## break the real tree at random instants (DEPLOYMENTS=200 SEED=7)
 	@$(BIN)/python -m tests.faults --deployments $(or $(DEPLOYMENTS),200) --seed $(or $(SEED),7) $(ARGS)
+
+traffic: install-dev ## every strategy and its rollback under load, on real balancers (REQUESTS=100000 BALANCERS="haproxy caddy")
+	@$(BIN)/python -m tests.traffic --requests $(or $(REQUESTS),100000) $(BALANCERS)
 
 simulate: install-dev ## random worlds over the pure core (WORLDS=100000 SEED=7)
 	@$(BIN)/python -m tests.engine.simulate --worlds $(or $(WORLDS),20000) --seed $(or $(SEED),1) $(ARGS)

@@ -1,0 +1,100 @@
+"""Every strategy and the rollback of each under steady load, and what was lost of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from tests.conftest import wait_until
+from tests.traffic.scene import APPLICATIONS, PHASES, Scene
+
+
+@dataclass
+class Row:
+    """What the load tool counted over all runs of one change."""
+
+    requests: int = 0
+    lost: int = 0
+    errors: int = 0
+    times: int = 0
+    why: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """One kind of balancer."""
+
+    kind: str
+    rows: dict[str, Row] = field(default_factory=dict)
+    control: int = 0
+    """Requests lost when an app was killed under its users: the tool sees a loss where there is one."""
+
+    @property
+    def requests(self) -> int:
+        return sum(row.requests for row in self.rows.values())
+
+    @property
+    def lost(self) -> int:
+        return sum(row.lost + row.errors for row in self.rows.values())
+
+    def lines(self) -> list[str]:
+        """The rows of a table."""
+        found = [
+            f"| {self.kind} | {what} | {row.times} | {row.requests:,} | {row.lost + row.errors} |"
+            for what, row in self.rows.items()
+        ]
+        return [*found, f"| {self.kind} | control: an app killed under its users | 1 | | {self.control} |"]
+
+
+HEAD = ["| balancer | change | times | requests | lost or failed |", "|---|---|---|---|---|"]
+
+
+def play(
+    scene: Scene, kind: str, requests: int, say: Callable[[str], None], phases: Sequence[tuple[str, str]] = PHASES
+) -> Run:
+    """Change after change until so many requests were sent during changes; then the control."""
+    run = Run(kind)
+    for application in APPLICATIONS:
+        scene.ship(application, "blue-green" if application == "sided" else "rolling")
+        scene.begin_load(application)
+        say(f"{application} is there, and under load")
+    while not run.rows or run.requests < requests:
+        for application, strategy in phases:
+            what = f"{strategy}, {application}"
+            deployment = _counted(scene, run, what, partial(scene.ship, application, strategy))
+            say(f"{what}: {run.rows[what]}")
+            back = f"{what}: rolled back"
+            _counted(scene, run, back, partial(scene.roll_back, deployment))
+            say(f"{back}: {run.rows[back]}")
+    run.control = _control(scene)
+    return run
+
+
+def _counted[Answer](scene: Scene, run: Run, what: str, change: Callable[[], Answer]) -> Answer:
+    before = {name: scene.figures(name) for name in APPLICATIONS}
+    answer = change()
+    row = run.rows.setdefault(what, Row())
+    row.times += 1
+    for name in APPLICATIONS:
+        after = scene.figures(name)
+        row.requests += after["sent"] - before[name]["sent"]
+        row.lost += after["lost"] - before[name]["lost"]
+        row.errors += after["errors"] - before[name]["errors"]
+        new = {why: count - before[name]["why_lost"].get(why, 0) for why, count in after["why_lost"].items()}
+        row.why |= {why: row.why.get(why, 0) + count for why, count in new.items() if count}
+    return answer
+
+
+def _control(scene: Scene) -> int:
+    """Kill apps until something is lost: a request has to be in flight at that instant."""
+    before = scene.figures("plain")["lost"]
+    ends = time.monotonic() + 60
+
+    def lost() -> bool:
+        scene.kill_one("plain")
+        return scene.figures("plain")["lost"] > before or time.monotonic() > ends
+
+    wait_until(lost, seconds=90, what="the load tool sees a loss")
+    return int(scene.figures("plain")["lost"] - before)

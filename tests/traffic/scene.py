@@ -1,0 +1,202 @@
+"""Four hosts with two applications behind one real balancer, worked by a real process tree; clients never retry.
+
+`plain` has one place on each host; `sided` has two slots on each, of which one serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from aureus.demo import children, declaration, load, machines, shop
+from aureus.demo.machines import Machine
+from tests.conftest import wait_until
+from tests.drivers import balancers
+from tests.drivers.caddy_server import caddy, free_port
+from tests.flows.rig import KEY_VARIABLE, Rig
+
+HOSTS = ("127.0.51.1", "127.0.51.2", "127.0.51.3", "127.0.51.4")
+BALANCER = "127.0.51.9"
+APPLICATIONS = ("plain", "sided")
+PHASES = (("plain", "rolling"), ("plain", "canary"), ("sided", "blue-green"), ("sided", "canary"))
+"""What is deployed and rolled back, one after the other."""
+KINDS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
+    "haproxy": ("haproxy", balancers.haproxy),
+    "caddy": ("caddy", caddy),
+    "nginx": ("nginx", balancers.nginx),
+    "nginx-lua": ("nginx", balancers.nginx_lua),
+}
+POLICY = {
+    "approvals": 0, "promote_from": None, "gates": "basic", "bake": 2, "window": 2, "sample": 0.5,
+    "healthy_within": 30, "drain_within": 30, "weights": [10, 50, 100], "rules": {"min_probes": 2, "min_requests": 20},
+}  # fmt: skip
+CLIENTS, RATE = 20, 300
+
+
+class Scene:
+    """Begun by `with`; one kind of balancer."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.kind, begin = KINDS[kind]
+        self.folder = folder
+        self.rig = Rig(folder)
+        self.machines: list[Machine] = []
+        self.listens = {name: f"127.0.0.1:{free_port()}" for name in APPLICATIONS}
+        self.loads: dict[str, subprocess.Popen[bytes]] = {}
+        self._balancer = begin()
+        self._number = 0
+
+    def __enter__(self) -> Scene:
+        if os.geteuid() == 0:
+            self.folder.chmod(0o711)  # PostgreSQL runs as another user, who has to pass through
+        self.balancer = self._balancer.__enter__()
+        try:
+            self.rig.begin()
+            self._begin_hosts()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for running in self.loads.values():
+            children.end(running, 5)
+        for pid in self._app_pids():
+            children.end_pid(pid)
+        self.rig.end()
+        for machine in self.machines:
+            machine.stop()
+        self._balancer.__exit__(None, None, None)
+
+    def _begin_hosts(self) -> None:
+        ports = [machines.free_port(HOSTS) for _ in range(3)]
+        for number, address in enumerate([*HOSTS, BALANCER], start=1):
+            name = f"h{number}" if address != BALANCER else "lb"
+            folder = self.folder / "hosts" / name
+            place = (address, ports[0])
+            self.machines.append(machines.make(folder, name, place, self.rig.key, real=self.rig.real_sshd))
+            for application in APPLICATIONS:
+                _write_restart(folder / application, self.machines[-1].restart, ports)
+        self.rig.apply("traffic.yaml", self._declaration(ports))
+
+    def _declaration(self, ports: list[int]) -> dict[str, Any]:
+        hosts = [{**row, "key": f"env:{KEY_VARIABLE}"} for row in declaration.hosts(self.machines)]
+        node = {"host": "lb", "kind": self.kind, "root": str(self.balancer.folder), "options": self._options()}
+        environment = {
+            "name": "traffic", **POLICY, "hosts": hosts, "balancers": [{"name": "front", "nodes": [node]}],
+        }  # fmt: skip
+        places: dict[str, dict[str, Any]] = {
+            "plain": {"port": ports[0]},
+            "sided": {"slots": {"blue": ports[1], "green": ports[2]}},
+        }
+        own = {"plain": "rolling", "sided": "blue-green"}
+        installations = [
+            {
+                "application": name, "environment": "traffic", "restart": "sh restart.sh", "metrics": "/metrics",
+                "root": str(self.folder / "hosts" / "{host}" / name), "strategy": own[name], "balancer": "front",
+                "listen": self.listens[name], **places[name],
+            }
+            for name in APPLICATIONS
+        ]  # fmt: skip
+        return {"environments": [environment], "installations": installations}
+
+    def _options(self) -> dict[str, str]:
+        if self.kind == "caddy":
+            return {"admin_socket": self.balancer.socket}
+        site = self.balancer.site()
+        names = ("admin_socket", "main_config", "program", "reload", "check", "reload_free")
+        return {name: getattr(site, name) for name in names if getattr(site, name, "")}
+
+    # ------------------------------------------------------------------------------ what is done
+
+    def ship(self, application: str, strategy: str) -> str:
+        """Deploy a new version and wait until it has proven good; the deployment's id."""
+        self._number += 1
+        number = f"1.{self._number}.0"
+        spec = {**shop.spec(number), "id": application, "name": application}
+        version = self.rig.client.register(spec, number)
+        self.rig.client.attach(version["id"], shop.archive(number))
+        body = {"versionId": version["id"], "environment": "traffic", "strategy": strategy, "deployedBy": "traffic"}
+        asked = self.rig.client.post("/deployments", body)["id"]
+        self._until_good(asked, f"{application} {number} ({strategy}) is good")
+        return str(asked)
+
+    def roll_back(self, deployment: str) -> None:
+        """Undo it, and wait until the rollback has ended."""
+        rollback = self.rig.client.roll_back(deployment, "shown that nothing is lost by it")["id"]
+        self.rig.until(rollback, lambda now: now["status"] in ("deployed", "failed"), "it is rolled back", 180)
+        assert self.rig.client.deployment(rollback)["status"] == "deployed"
+
+    def _until_good(self, deployment: str, what: str) -> None:
+        def window(now: dict[str, Any]) -> str:
+            return str((now.get("window") or {}).get("status"))
+
+        def ended(now: dict[str, Any]) -> bool:
+            return now["status"] == "failed" or (now["status"] == "deployed" and window(now) != "open")
+
+        now = self.rig.until(deployment, ended, what, 240)
+        assert (now["status"], window(now)) == ("deployed", "pass"), now["reason"]
+
+    def kill_one(self, application: str) -> None:
+        """The control: an app dies under its users, nothing drained."""
+        os.kill(self._app_pids(application)[0], signal.SIGKILL)
+
+    def _app_pids(self, application: str = "*") -> list[int]:
+        found = []
+        for file in sorted(self.folder.glob(f"hosts/h*/{application}/shared/app*.pid")):
+            text = file.read_text().strip()
+            if text.isdigit() and str(file.parents[1]) in _command(int(text)):
+                found.append(int(text))
+        return found
+
+    # ------------------------------------------------------------------------------ the load
+
+    def begin_load(self, application: str) -> None:
+        """Steady keep-alive clients, half of their requests POST, none of them ever repeated."""
+        words = [sys.executable, load.__file__, f"http://{self.listens[application]}/"]
+        words += ["--clients", str(CLIENTS), "--rate", str(RATE), "--posts", "0.5"]
+        self.loads[application] = children.start(words, self._log(application))
+        wait_until(lambda: self.figures(application).get("sent"), seconds=30, what=f"load on {application}")
+
+    def figures(self, application: str) -> dict[str, Any]:
+        """What the load tool saw so far, at least as new as this call."""
+        asked = time.time()
+        lines: list[str] = []
+
+        def fresh() -> bool:
+            file = self._log(application)
+            lines[:] = [row for row in file.read_text().splitlines() if row.endswith("}")] if file.exists() else []
+            return bool(lines) and json.loads(lines[-1])["at"] >= asked
+
+        if application in self.loads:
+            wait_until(fresh, seconds=30, what="the load tool says how it goes")
+        return dict(json.loads(lines[-1])) if lines else {}
+
+    def _log(self, application: str) -> Path:
+        return self.folder / f"load-{application}.log"
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _write_restart(root: Path, like: Path, ports: list[int]) -> None:
+    """The machine's own restart script, which starts the slot that it is told."""
+    (root / "shared").mkdir(parents=True)
+    script = like.read_text().replace("shared/app.pid", "shared/app-$AUREUS_SLOT.pid")
+    cases = f"case $AUREUS_SLOT in blue) port={ports[1]} ;; green) port={ports[2]} ;; *) port={ports[0]} ;; esac\n"
+    script = script.replace("set -eu\n", "set -eu\n" + cases).replace(
+        f'"$AUREUS_RELEASE" {ports[0]} ', '"$AUREUS_RELEASE" "$port" '
+    )
+    (root / "restart.sh").write_text(script)
