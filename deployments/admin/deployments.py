@@ -15,14 +15,17 @@ from django.urls import path, reverse
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import Event
 from aureus.journal.refusals import Refused
 from deployments import edits, lifecycle
+from deployments.admin.chart import svg
 from deployments.admin.shown import LABELS, ReadOnly
 from deployments.engine.status import Status
 from deployments.explain import explain
 from deployments.models import Deployment, Environment, Incident
+from deployments.picture import picture_of
 from health.models import SmokeRun, Window
 
 WAITING = frozenset({Status.PENDING, Status.AWAITING_APPROVAL})
@@ -195,8 +198,10 @@ class DeploymentAdmin(ReadOnly):
         if deployment is None:
             return {}
         window = Window.objects.filter(subject=deployment.pk).first()
+        seen = picture_of(deployment, clock.now())
         return {
             "explained": explain(deployment),
+            "picture": svg(seen, deployment.version.number) if seen else "",
             "offered": [(name, verb) for name, verb in VERBS.items() if self._offers(request, name, deployment)],
             "stages": deployment.stages.prefetch_related("steps"),
             "targets": deployment.targets.select_related("endpoint__host"),
