@@ -39,6 +39,7 @@ class Policy:
     queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
+    soak: the environment that a version comes from must have written no errors to its journals for so long.
     bake: watch after each batch or weight. window: watch after `deployed`. sample: between two samples.
     sources: what is measured by, where an installation says how. prometheus: the server, by url, scrape_interval
     (seconds), token (a reference) and queries. checks: queries of one's own, each judged by itself.
@@ -59,6 +60,7 @@ class Policy:
     weights: tuple[int, ...] = (5, 25, 50, 100)
     pause_at: tuple[int, ...] = ()
     spread: float = 0.0
+    soak: float = 0.0
     bake: float = 10.0
     window: float = 1800.0
     sample: float = 5.0
@@ -145,7 +147,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     kinds = {
         int: ("approvals", "max_failures"),
         bool: ("direct", "automatic_rollback"),
-        float: ("bake", "spread", "window", "sample", "max_hold", "healthy_within", "drain_within"),
+        float: ("bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
         tuple: (*LISTS, *ROWS),
         dict: ("on_inconclusive", "rules", "prometheus"),
@@ -172,6 +174,10 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         "incidents": (
             all(isinstance(one, str) and one in ASTRAY for one in p.incidents),
             f"must be some of {', '.join(ASTRAY)}, or none",
+        ),
+        "soak": (
+            0 <= p.soak <= 604_800 and (not p.soak or p.promote_from is not None),
+            "must be from 0 to 604800 seconds, and needs an environment to promote from",
         ),
         "spread": (0 <= p.spread <= 86_400, "must be from 0 to 86400 seconds"),
         "weights": _weights(p),
@@ -254,7 +260,7 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
     for name, value in overrides.items():
         before = getattr(policy, name, None)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        fewer = name in ("approvals", "window", "bake") and number and value < before
+        fewer = name in ("approvals", "window", "bake", "soak") and number and value < before
         more = name == "max_failures" and number and value > before
         if fewer or more:
             looser.append((name, f"{value} is looser than the environment's {before}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +20,11 @@ from deployments.engine.strategies import MAIN, Fleet, Unfit
 from deployments.engine.way_back import way_back
 from deployments.models import Deployment, Freeze, Installation
 from deployments.policy import Policy
+from health import windows
 
 REMEMBERED = 200
 """Good deployments of an installation that are looked through for a way back."""
+SOAK_AGAIN = timedelta(seconds=15)
 WAITING = (Status.PENDING, Status.AWAITING_APPROVAL)
 
 
@@ -102,7 +104,7 @@ def start_of(deployment: Deployment, now: datetime) -> facts.Start:
     policy = policy_of(installation)
     voices = deployment.approvals.filter(plan_hash=deployment.plan_hash)
     no = voices.filter(yes=False).first()
-    frozen = _freeze(installation, now)
+    until, why = _held_by_time(deployment, policy, now)
     return facts.Start(
         approvals_needed=policy.approvals,
         approvals=voices.filter(yes=True).count(),
@@ -110,8 +112,8 @@ def start_of(deployment: Deployment, now: datetime) -> facts.Start:
         broken="" if deployment.is_rollback else broken(deployment),
         held=installation.held or installation.environment.lock_reason,
         behind=_behind(deployment),
-        frozen_until=frozen.ends if frozen else None,
-        frozen=f"frozen until {frozen.ends:%Y-%m-%d %H:%M} UTC: {frozen.reason}" if frozen else "",
+        frozen_until=until,
+        frozen=why,
         plan_is_current=deployment.is_rollback
         or (deployment.revisions == revisions(installation) and changes_the_resting_side(deployment)),
     )
@@ -163,6 +165,22 @@ def _behind(deployment: Deployment) -> str:
     )
     first = older.order_by("created_at", "id").select_related("version").first()
     return f"waits behind {first.version.number} ({first.id}), which was asked for earlier" if first else ""
+
+
+def _held_by_time(deployment: Deployment, policy: Policy, now: datetime) -> tuple[datetime | None, str]:
+    """Until when a freeze or a soak holds it, and why; (None, "") where neither does."""
+    frozen = _freeze(deployment.installation, now)
+    if frozen is not None:
+        return frozen.ends, f"frozen until {frozen.ends:%Y-%m-%d %H:%M} UTC: {frozen.reason}"
+    source = deployment.source
+    if source is None or not policy.soak:
+        return None, ""
+    quiet = windows.quietness(source.id, source.version.content, now, timedelta(seconds=policy.soak))
+    if quiet.quiet:
+        return None, ""
+    # Time alone never ends it: it is looked at again, and only quiet journals let it go on.
+    again = max(quiet.until or now, now + SOAK_AGAIN)
+    return again, f"soaks in {source.installation.environment}: {quiet.sentence}"
 
 
 def _freeze(installation: Installation, now: datetime) -> Freeze | None:

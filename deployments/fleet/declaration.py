@@ -51,10 +51,26 @@ def check(values: Any) -> Declaration:
     places = [installations.read(row, by_name) for row in top.rows("installations")]
     top.end()
     errors += _circles(by_name)
+    errors += _deaf(by_name)
     errors += shared_places(by_name, places)
     if errors:
         raise DeclarationInvalid(errors)
     return Declaration(tuple(found), tuple(places), by_name)
+
+
+def _deaf(by_name: Mapping[str, DeclaredEnvironment]) -> Errors:
+    """A soak that could never end: where a version comes from nobody listens, or not for so long."""
+    errors: Errors = []
+    for environment in by_name.values():
+        source = by_name.get(environment.policy.promote_from or "")
+        if not environment.policy.soak or source is None:
+            continue
+        if "journal" not in source.policy.sources:
+            errors.append((f"{environment.path}.soak", f"needs journal among the sources of {source.name}"))
+        elif source.policy.window < environment.policy.soak:
+            short = f"the window of {source.name} is {source.policy.window:g} s: make it as long"
+            errors.append((f"{environment.path}.soak", short))
+    return errors
 
 
 def _circles(by_name: Mapping[str, DeclaredEnvironment]) -> Errors:
