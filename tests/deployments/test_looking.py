@@ -233,8 +233,10 @@ def test_while_one_round_is_under_way_another_does_nothing(fleet, here):
     def hold() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [looking.LOCK])
-        held.set()
-        done.wait(30)
+            held.set()
+            done.wait(30)
+            # A server process that was left alone ends some time later, and its lock with it.
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [looking.LOCK])
         connections.close_all()
 
     thread = threading.Thread(target=hold)

@@ -220,6 +220,27 @@ def test_what_was_changed_and_not_proven_is_left_behind():
     assert left_behind(deployment(targets=some)) == {"h1", "h4"}
 
 
+def test_the_side_that_rests_is_left_behind_only_where_it_was_changed_and_not_proven():
+    rests = {"claimed": True, "serving": False, "resting": True}
+    some = (
+        target(1, **rests),
+        target(2, **rests, state=TargetState.ON_TO),
+        target(3, **rests, state=TargetState.CHANGED),
+    )
+    assert left_behind(deployment(targets=some)) == {"h3"}
+
+
+def test_where_no_host_that_was_to_serve_arrived_the_side_that_rests_does_not_count():
+    lost = target(1, claimed=True, state=TargetState.OWED)
+    rested = target(2, claimed=True, serving=False, resting=True, state=TargetState.ON_TO)
+    assert decide(deployment(targets=(lost, rested)), NOW) == Finish(
+        Status.FAILED, "no host could be brought where it belongs; owed: h1", Outcome.ERROR, roll_back=False
+    )
+    nobody = target(2, claimed=True, serving=False, resting=True, state=TargetState.OWED)
+    action = decide(deployment(targets=(target(1), nobody)), NOW)
+    assert isinstance(action, Finish) and action.status is Status.FAILED
+
+
 def test_a_failed_try_is_repeated_with_backoff_until_the_tries_are_used_up():
     stage, trying = Stage(0, "x", retries=1), step(1, **RUNNING)
     once = after(trying, stage, failed("no"), NOW)

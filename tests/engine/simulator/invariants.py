@@ -208,11 +208,12 @@ def at_the_end(world: World) -> None:
             _all(world, row, (TargetState.ON_TO, *DONE))
         if world.memory.said.get(row.id) is not row.status:
             raise Violation(f"10: {row.id} is {row.status} without its event")
-    current = world.current()
     for endpoint in world.living():
         host = world.hosts[endpoint.name]
         healthy = host.healthy(endpoint.recorded, world.now)
-        rests = current is not None and endpoint.name in current.targets and current.targets[endpoint.name].resting
+        other = [n for n, side in world.sides.items() if side != world.sides.get(endpoint.name)]
+        # Of two sides one rests.
+        rests = any(world.balancer.weights.get(name) for name in other)
         left_out = healthy and not rests and not endpoint.owed and not world.balancer.weights.get(endpoint.name)
         if world.balanced and left_out:
             raise Violation(f"4: {endpoint.name} is healthy, not owed, and was left out of the balancer")
