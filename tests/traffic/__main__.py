@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=100_000, help="sent while changes happen, per balancer")
     parser.add_argument("balancers", nargs="*", default=list(KINDS), help=f"some of {', '.join(KINDS)} (all)")
     given = parser.parse_args()
+    # So that an ended run ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     runs = [_one(kind, given.requests) for kind in given.balancers]
     print("\n".join([*HEAD, *(line for run in runs for line in run.lines())]))
     for run in runs:
