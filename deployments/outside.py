@@ -123,8 +123,9 @@ def traffic_on(hosts: Hosts, node: BalancerNode, installation: Installation) -> 
     name = f"{installation.application.key}-{installation.environment.name}"
     try:
         site = balancers.site(
-            node.kind, name, installation.listen, node.root, node.options, health_path=installation.health_path
-        )
+            node.kind, name, installation.listen, node.root, node.options, installation.health_path,
+            sticky=installation.options.get("sticky", ""),
+        )  # fmt: skip
     except ConfigInvalid as error:
         raise TrafficError(str(error), code="declaration") from None
     return balancers.driver(ShellOnHost(hosts, address_of(node.host), node.root), site)

@@ -65,8 +65,13 @@ def _is_command(value: str) -> bool:
         return False
 
 
-def site(kind: str, name: str, listen: str, folder: str, options: Mapping[str, str], health_path: str) -> Site:
-    """One installation on one node. Raises ConfigInvalid for what cannot stand in the balancer's configuration."""
+def site(
+    kind: str, name: str, listen: str, folder: str, options: Mapping[str, str], health_path: str, sticky: str = ""
+) -> Site:
+    """One installation on one node. Raises ConfigInvalid for what cannot stand in the balancer's configuration.
+
+    sticky: cookie:NAME or header:NAME, by which a client stays with its host while that has a weight.
+    """
     known = KINDS.get(kind)
     if known is None:
         raise ConfigInvalid(f"There is no driver for a balancer of kind {kind!r}.")
@@ -74,6 +79,10 @@ def site(kind: str, name: str, listen: str, folder: str, options: Mapping[str, s
     missing = [option for option in known.demanded if option not in given]
     if missing:
         raise ConfigInvalid(f"The balancer's options lack {', '.join(missing)}.")
+    if sticky and known.site is CaddySite:
+        # Its cookie policy goes on sending clients to a host of weight 0 (measured; see docs/traffic.md).
+        raise ConfigInvalid("Caddy cannot let a client stay with its host: take HAProxy, or nginx with Lua.")
+    given |= {"sticky": sticky} if sticky else {}
     return known.site(name=name, listen=listen, folder=folder, health_path=health_path, **given)
 
 

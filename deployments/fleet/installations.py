@@ -54,6 +54,7 @@ class DeclaredInstallation:
     slots: Mapping[str, int] = field(default_factory=dict)
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     access_log: Mapping[str, Any] = field(default_factory=dict)
+    sticky: str = ""
     journal: bool = False
     queries: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,6 +107,7 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         slots=_slots(row),
         pools=_pools(row),
         access_log=row.mapping("access_log"),
+        sticky=row.text("sticky", "", most=100),
         journal=row.truth("journal"),
         queries=row.mapping("queries"),
     )
@@ -220,6 +222,8 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
     _sided(row, found)
     if found.listen and not found.balancer:
         row.wrong("listen", "is the address on which a balancer answers: name the balancer")
+    if found.sticky and not found.balancer:
+        row.wrong("sticky", "is how a balancer knows a client: name the balancer")
     if {"{", "}"} & set(found.root.replace("{host}", "")):
         row.wrong("root", "knows {host} for the host's name, and no other word in braces")
     _located(row, found)
@@ -284,6 +288,6 @@ def _balanced(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
             continue  # reported where the node stands
         name = f"{found.application}-{found.environment}"
         try:
-            balancers.site(node.kind, name, found.listen, node.root, node.options, found.health)
+            balancers.site(node.kind, name, found.listen, node.root, node.options, found.health, found.sticky)
         except ConfigInvalid as error:
             row.errors.append((row.path, str(error)))

@@ -28,6 +28,21 @@ def test_a_kind_and_its_options_name_the_driver(kind, options, driver, lossless,
     assert (made.lossless, made.moves, made.sticky) == (lossless, True, sticky)
 
 
+@pytest.mark.parametrize(("kind", "options", "driver", "lossless", "sticky"), CASES)
+def test_a_client_that_should_stay_with_its_host_is_promised_only_where_the_driver_can(
+    kind, options, driver, lossless, sticky
+):
+    def made():
+        return balancers.site(kind, "shop", ":80", "/srv/lb", options, "/health", "cookie:lb")
+
+    if sticky:
+        found = made()
+        assert getattr(found, "sticky", "") == "cookie:lb"
+        return
+    with pytest.raises(ConfigInvalid):
+        made()
+
+
 def test_every_kind_is_tried_here():
     assert {case[0] for case in CASES} == set(balancers.KINDS)
 
