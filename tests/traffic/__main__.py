@@ -3,14 +3,19 @@
 import argparse
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.traffic.run import HEAD, Run, play
+from tests.traffic.run import HEAD, Run, play, restored
 from tests.traffic.scene import KINDS, Scene
 
+TARGET = 10.0
+"""Seconds from the fault to restored traffic, at the median (design section 12)."""
 LOSSLESS = frozenset({"haproxy", "caddy", "nginx-lua"})
 
 
@@ -18,10 +23,13 @@ def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.traffic", description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000, help="sent while changes happen, per balancer")
+    parser.add_argument("--faults", type=int, default=0, help="instead: ship so many bad versions, and time their end")
     parser.add_argument("balancers", nargs="*", default=list(KINDS), help=f"some of {', '.join(KINDS)} (all)")
     given = parser.parse_args()
     # So that an ended run ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if given.faults:
+        return _restored(given.balancers[0], given.faults)
     runs = [_one(kind, given.requests) for kind in given.balancers]
     print("\n".join([*HEAD, *(line for run in runs for line in run.lines())]))
     for run in runs:
@@ -30,6 +38,20 @@ def main() -> int:
 
 
 def _one(kind: str, requests: int) -> Run:
+    with _scene(kind) as (scene, say):
+        return play(scene, kind, requests, say)
+
+
+def _restored(kind: str, times: int) -> int:
+    with _scene(kind) as (scene, say):
+        seconds = sorted(restored(scene, times, say))
+    told = ", ".join(f"{one:.1f}" for one in seconds)
+    print(f"{kind}: fault to traffic restored in {statistics.median(seconds):.1f} s (median of {told})")
+    return 0 if statistics.median(seconds) <= TARGET else 1
+
+
+@contextmanager
+def _scene(kind: str) -> Iterator[tuple[Scene, Callable[[str], None]]]:
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="aureus-traffic-"))
 
@@ -38,7 +60,7 @@ def _one(kind: str, requests: int) -> Run:
 
     try:
         with Scene(folder, kind) as scene:
-            return play(scene, kind, requests, say)
+            yield scene, say
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

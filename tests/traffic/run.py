@@ -72,6 +72,20 @@ def play(
     return run
 
 
+def restored(scene: Scene, times: int, say: Callable[[str], None], strategy: str = "rolling") -> list[float]:
+    """Seconds from the first error that users saw to the last one, of a version that answers nothing but errors."""
+    scene.ship("plain", "rolling")
+    found = []
+    for number in range(1, times + 1):
+        scene.begin_load("plain")
+        scene.ship_bad("plain", strategy)
+        last = scene.end_load("plain")
+        assert last["lost"] == 0, last["why_lost"]
+        found.append(last["last_error_at"] - last["first_error_at"])
+        say(f"fault {number}: {last['errors']} errors, restored after {found[-1]:.1f} s")
+    return found
+
+
 def _counted[Answer](scene: Scene, run: Run, what: str, change: Callable[[], Answer]) -> Answer:
     before = {name: scene.figures(name) for name in APPLICATIONS}
     answer = change()

@@ -119,15 +119,28 @@ class Scene:
 
     def ship(self, application: str, strategy: str) -> str:
         """Deploy a new version and wait until it has proven good; the deployment's id."""
+        asked, number = self._ask(application, strategy)
+        self._until_good(asked, f"{application} {number} ({strategy}) is good")
+        return asked
+
+    def ship_bad(self, application: str, strategy: str) -> None:
+        """Deploy a version that answers every request with an error, and wait until it was undone by itself."""
+        asked, _ = self._ask(application, strategy, error_rate=1.0)
+
+        def undone(now: dict[str, Any]) -> bool:
+            rollback = now.get("rollback") or {}
+            return now["status"] in ("failed", "rolled_back") and rollback.get("status") == "deployed"
+
+        self.rig.until(asked, undone, "the bad version was undone", 180)
+
+    def _ask(self, application: str, strategy: str, **behaviour: object) -> tuple[str, str]:
         self._number += 1
         number = f"1.{self._number}.0"
         spec = {**shop.spec(number), "id": application, "name": application}
         version = self.rig.client.register(spec, number)
-        self.rig.client.attach(version["id"], shop.archive(number))
+        self.rig.client.attach(version["id"], shop.archive(number, **behaviour))
         body = {"versionId": version["id"], "environment": "traffic", "strategy": strategy, "deployedBy": "traffic"}
-        asked = self.rig.client.post("/deployments", body)["id"]
-        self._until_good(asked, f"{application} {number} ({strategy}) is good")
-        return str(asked)
+        return str(self.rig.client.post("/deployments", body)["id"]), number
 
     def roll_back(self, deployment: str) -> None:
         """Undo it, and wait until the rollback has ended."""
@@ -165,6 +178,11 @@ class Scene:
         words += ["--clients", str(CLIENTS), "--rate", str(RATE), "--posts", "0.5"]
         self.loads[application] = children.start(words, self._log(application))
         wait_until(lambda: self.figures(application).get("sent"), seconds=30, what=f"load on {application}")
+
+    def end_load(self, application: str) -> dict[str, Any]:
+        """Its last figures, after every request in flight was answered."""
+        children.end(self.loads.pop(application), 40)
+        return self.figures(application)
 
     def figures(self, application: str) -> dict[str, Any]:
         """What the load tool saw so far, at least as new as this call."""
