@@ -212,8 +212,9 @@ def at_the_end(world: World) -> None:
         host = world.hosts[endpoint.name]
         healthy = host.healthy(endpoint.recorded, world.now)
         other = [n for n, side in world.sides.items() if side != world.sides.get(endpoint.name)]
-        # Of two sides one rests.
-        rests = any(world.balancer.weights.get(name) for name in other)
+        # Of two sides one rests; where nobody ever served, which of them is for the next deployment to say.
+        weights = world.balancer.weights
+        rests = bool(other) and (any(map(weights.get, other)) or not any(weights.values()))
         left_out = healthy and not rests and not endpoint.owed and not world.balancer.weights.get(endpoint.name)
         if world.balanced and left_out:
             raise Violation(f"4: {endpoint.name} is healthy, not owed, and was left out of the balancer")
