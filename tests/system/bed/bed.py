@@ -12,11 +12,14 @@ from pathlib import Path
 from types import TracebackType
 
 from aureus.demo.keys import write_key
-from tests.system.bed.calls import BedError, run, try_to
+from tests.system.bed.calls import PATHS, BedError, run, try_to
 from tests.system.bed.host import BedHost
 from tests.system.bed.network import Network
 from tests.system.bed.rootfs import rootfs
 
+INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS = 1_024
+"""Each systemd holds about four instances of inotify, and all hosts count as one user. Debian's 128 are 32 hosts."""
 TOOLS = ("systemd-nspawn", "ip", "iptables", "nsenter", "mount")
 MAKERS = ("mmdebstrap", "debootstrap")
 
@@ -25,8 +28,8 @@ def why_not() -> str:
     """Why no host can be made on this machine, with what to do; "" where it can."""
     if os.geteuid() != 0:
         return "hosts with a systemd of their own need root: run make system as root"
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    missing += [] if any(map(shutil.which, MAKERS)) else [MAKERS[0]]
+    missing = [tool for tool in TOOLS if not _is_there(tool)]
+    missing += [] if any(map(_is_there, MAKERS)) else [MAKERS[0]]
     if missing:
         return f"missing {', '.join(missing)}: install systemd-container, mmdebstrap, iproute2 and iptables"
     trial = Path(tempfile.mkdtemp(prefix="aureus-bed-"))
@@ -56,7 +59,9 @@ class Bed:
     def __enter__(self) -> Bed:
         # A run that is told to end (a time limit sends SIGTERM) takes its hosts down as after Ctrl-C.
         self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._instances = INSTANCES.read_text()
         try:
+            INSTANCES.write_text(str(max(WATCHERS, int(self._instances))))
             self._make()
         except BaseException:
             self.close()
@@ -84,9 +89,14 @@ class Bed:
         """Take everything down."""
         _side_by_side(BedHost.down, self.hosts)
         self.network.down()
+        INSTANCES.write_text(self._instances)
         signal.signal(signal.SIGTERM, self._before)
         if not any(os.path.ismount(folder) for host in self.hosts for folder in (host.root, host.disk)):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_there(tool: str) -> bool:
+    return shutil.which(tool, path=PATHS) is not None
 
 
 def _side_by_side(do: Callable[[BedHost], object], hosts: list[BedHost]) -> None:
