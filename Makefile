@@ -16,9 +16,10 @@ up: install ## run Aureus here, with PostgreSQL and Valkey of its own
 
 test: install-dev ## all tests that need nothing but this machine
 	@code=0; \
-	: "the simulator takes every core by itself; real process trees have deadlines, and run one after another"; \
+	: "the simulator takes every core by itself; many tests wait for a host or a lock, so four share two cores;"; \
+	: "real process trees have deadlines, and run one after another"; \
 	$(PYTEST) tests/engine $(ARGS) || code=1; \
-	$(PYTEST) -m "not system and not flow" --ignore=tests/engine -n auto --maxprocesses=4 --dist=worksteal $(ARGS) || code=1; \
+	$(PYTEST) -m "not system and not flow" --ignore=tests/engine -n 4 --dist=worksteal $(ARGS) || code=1; \
 	$(PYTEST) -m flow $(ARGS) || code=1; \
 	exit $$code
 

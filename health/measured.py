@@ -142,9 +142,9 @@ def by_source(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
 
 
 def probes_of(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    """Group the probes that could be made by endpoint, oldest first."""
+    """Group the probes that could be made by endpoint, oldest first; of one moment the failed one is the last."""
     made = (s for s in samples if s.source == "probe" and s.kind == COUNTS and s.healthy is not None)
-    return by_endpoint(sorted(made, key=lambda sample: sample.at))
+    return by_endpoint(sorted(made, key=lambda sample: (sample.at, not sample.healthy)))
 
 
 def unhealthy_for(probes: Sequence[Sample]) -> timedelta:

@@ -21,7 +21,9 @@ from tests.faults.scene import Scene
 from tests.flows.rig import Fleet
 
 PATIENCE = 300.0
-"""Seconds for one deployment, its window and its rollback while everything breaks."""
+"""Seconds for one deployment, its window and its rollback while everything breaks; what takes longer is counted."""
+LONGEST = 4 * PATIENCE
+"""Seconds after which an environment waits no more, and asks for nothing further."""
 ENDED = """
     SELECT d.status, d.outcome, d.reason,
         (SELECT r.status FROM deployments_deployment r WHERE r.reverts_id = d.id ORDER BY r.created_at DESC LIMIT 1),
@@ -37,7 +39,7 @@ OPEN_STILL = """
 
 
 class Slow(Exception):
-    """A deployment was open for longer than the patience; while everything breaks that is nobody's fault."""
+    """A deployment was open for too long; while everything breaks that is nobody's fault."""
 
 
 @dataclass
@@ -85,8 +87,8 @@ class Story:
                 if time.monotonic() > self.ends:
                     return
                 self._one(f"{number}.0.0")
-        except Slow:
-            self.slow += 1  # what has not ended when it is quiet is found by the checks
+        except Slow as error:
+            self.say(str(error))  # what has not ended when it is quiet is found by the checks
         except Exception as error:
             self.failed = f"{type(error).__name__}: {error}"
 
@@ -152,7 +154,7 @@ class Story:
                 _read(asked, row)
 
     def _until(self, asked: Asked, holds: Callable[[], bool]) -> None:
-        ends = time.monotonic() + PATIENCE
+        begun, patient = time.monotonic(), True
         while True:
             try:
                 [row] = self.scene.rows(ENDED, asked.id)
@@ -162,8 +164,11 @@ class Story:
                 _read(asked, row)
                 if holds():
                     return
-            if time.monotonic() > ends:
-                raise Slow(f"{asked} has not ended within {PATIENCE:g} s")
+            waited = time.monotonic() - begun
+            if patient and waited > PATIENCE:
+                self.slow, patient = self.slow + 1, False
+            if waited > LONGEST:
+                raise Slow(f"{asked} has not ended within {LONGEST:g} s")
             time.sleep(0.3)
 
 

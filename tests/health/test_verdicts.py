@@ -406,6 +406,12 @@ def test_the_order_of_samples_does_not_matter(samples, old, random):
     assert verdict(samples, old) == verdict(shuffled, mixed)
 
 
+def test_of_two_probes_of_one_moment_the_failed_one_counts():
+    both = [probe(0, True, "h1"), probe(0, False, "h1")]
+    for samples in (both, both[::-1]):
+        assert finding(verdict(samples), "unhealthy")["outcome"] == "degraded"
+
+
 @given(MANY, OLD)
 def test_nothing_passes_without_data(samples, old):
     answer = verdict(samples, old)
