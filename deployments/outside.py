@@ -97,8 +97,9 @@ def site_of(endpoint: Endpoint) -> Site:
     installation = endpoint.installation
     # Hosts that share one machine need a folder each.
     root = installation.root.replace("{host}", endpoint.host.name)
-    unit, restart = (text.replace("{slot}", endpoint.slot) for text in (installation.unit, installation.restart))
-    return Site(root, endpoint.slot, unit=unit, restart=restart, port=endpoint.port)
+    commands = (installation.unit, installation.restart, installation.options.get("halt", ""))
+    unit, restart, halt = (text.replace("{slot}", endpoint.slot) for text in commands)
+    return Site(root, endpoint.slot, unit=unit, restart=restart, halt=halt, port=endpoint.port)
 
 
 def files_of(version: Version, store: ArtifactStore) -> ReleaseFiles:

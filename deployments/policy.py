@@ -39,6 +39,7 @@ class Policy:
     queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
+    warm: of two sides the one that served goes on running for so long, and is then stopped; null: for ever.
     soak: the environment that a version comes from must have written no errors to its journals for so long.
     bake: watch after each batch or weight. window: watch after `deployed`. sample: between two samples.
     sources: what is measured by, where an installation says how. prometheus: the server, by url, scrape_interval
@@ -60,6 +61,7 @@ class Policy:
     weights: tuple[int, ...] = (5, 25, 50, 100)
     pause_at: tuple[int, ...] = ()
     spread: float = 0.0
+    warm: float | None = None
     soak: float = 0.0
     bake: float = 10.0
     window: float = 1800.0
@@ -152,7 +154,11 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
         tuple: (*LISTS, *ROWS),
         dict: ("on_inconclusive", "rules", "prometheus"),
     }
-    errors = [(name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)]
+    wrong_warm = p.warm is not None and not _is(p.warm, float)
+    errors = [("warm", "must be a number of seconds, or null")] if wrong_warm else []
+    errors += [
+        (name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)
+    ]
     if errors:
         return errors
     checks = {
@@ -179,6 +185,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
             0 <= p.soak <= 604_800 and (not p.soak or p.promote_from is not None),
             "must be from 0 to 604800 seconds, and needs an environment to promote from",
         ),
+        "warm": (p.warm is None or 0 <= p.warm <= 2_592_000, "must be from 0 to 2592000 seconds, or null"),
         "spread": (0 <= p.spread <= 86_400, "must be from 0 to 86400 seconds"),
         "weights": _weights(p),
         "after_max_hold": (p.after_max_hold in INCONCLUSIVE, "must be rollback or continue"),

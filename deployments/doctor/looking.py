@@ -12,8 +12,10 @@ from django.db import connections
 from deployments.doctor.findings import Finding, ok, wrong
 from deployments.doctor.machines import HostSeen, host
 from deployments.drivers import HostError
+from deployments.drivers.hosts import Site
 from deployments.models import BalancerNode, Endpoint, Installation
 from deployments.outside import Outside, address_of, site_of
+from deployments.snapshot import policy_of
 from releases.models import Artifact
 
 SIDE_BY_SIDE = 16
@@ -26,9 +28,9 @@ echo "now=$(date +%s)"
 echo "disk=$(df -Pk "$2" 2>/dev/null | awk 'NR == 2 {print $2 * 1024}')"
 [ -n "$1" ] || exit 0
 if systemctl cat "$1" >/dev/null 2>&1; then echo unit=known; else echo unit=unknown; fi
-restart=no
-if [ "$(id -u)" = 0 ] || sudo -n -l systemctl restart "$1" >/dev/null 2>&1; then restart=yes; fi
-echo "restart=$restart"
+may() { [ "$(id -u)" = 0 ] || sudo -n -l systemctl "$1" "$2" >/dev/null 2>&1; }
+if may restart "$1"; then echo restart=yes; else echo restart=no; fi
+if may stop "$1"; then echo halt=yes; else echo halt=no; fi
 """
 
 Told = Callable[[str], None]
@@ -89,8 +91,13 @@ def _seen(place: Endpoint, room: tuple[int, int], outside: Outside) -> HostSeen:
         inodes_free=facts.inodes_free, disk_size=_number(told.get("disk")), largest=room[0], files=room[1],
         cores=_number(told.get("cores")), memory=_number(told.get("memory")),
         clock_off=None if now is None else now - middle, unit=unit, unit_known=told.get("unit") != "unknown",
-        restart=told.get("restart", "own"),
+        restart=told.get("restart", "own"), halt=told.get("halt", "own") if _is_cooled(place, site) else "own",
     )  # fmt: skip
+
+
+def _is_cooled(place: Endpoint, site: Site) -> bool:
+    """Whether systemd will be asked to stop the unit, when its side has rested long enough."""
+    return place.slot != Endpoint.MAIN and not site.halt and policy_of(place.installation).warm is not None
 
 
 def _number(text: str | None) -> int | None:

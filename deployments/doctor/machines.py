@@ -55,6 +55,7 @@ class HostSeen:
     unit: str = ""
     unit_known: bool = True
     restart: str = "own"
+    halt: str = "own"
     holds: tuple[str, ...] = field(default=())
 
 
@@ -104,11 +105,11 @@ def _room(about: str, seen: HostSeen) -> Iterator[Finding]:
 
 
 def _restart(about: str, seen: HostSeen) -> Iterator[Finding]:
-    if seen.restart == "no":
-        line = f"systemctl restart {seen.unit}"
+    for act in [name for name, allowed in (("restart", seen.restart), ("stop", seen.halt)) if allowed == "no"]:
+        line = f"systemctl {act} {seen.unit}"
         allow = f"allow it: USER ALL=(root) NOPASSWD: /usr/bin/{line} in /etc/sudoers.d/aureus"
         yield wrong(about, f"sudo -n {line} is not allowed without a password", allow)
-    elif seen.restart == "yes":
+    if seen.restart == "yes":
         yield ok(about, f"{seen.unit} may be restarted without a password")
     if seen.unit and not seen.unit_known:
         yield wrong(about, f"systemd knows no unit {seen.unit}", "install it, with its files in the slot of the root")

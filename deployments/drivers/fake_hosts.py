@@ -177,6 +177,17 @@ class FakeHosts:
             here.note(key, fence, "live", "-", "done")
             return Answer("done", f"current is slot {site.slot}")
 
+    def cool(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
+        with self._change(host, site.root, "cool", fence, key) as (_, here):
+            if site.slot not in here.slots:
+                raise ActRefused(f"host {host.name}: slot {site.slot} has no release yet", code="no_slot")
+            if here.live == site.slot and len(here.slots) > 1:
+                raise ActRefused(f"host {host.name}: slot {site.slot} has the traffic", code="live")
+            if here.last_key(site.slot) == key:
+                return Answer("already", f"slot {site.slot} was stopped before")
+            here.note(key, fence, f"activate@{site.slot}", here.slots[site.slot], "cooled")
+            return Answer("done", f"slot {site.slot} is stopped")
+
     def stop(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
         with self._change(host, site.root, "stop", fence, key) as (_, here):
             ended, here.ended = here.ended, []

@@ -49,7 +49,7 @@ class HostAddress:
 
 @dataclass(frozen=True)
 class Site:
-    """One application's place on a host. `restart` is the installation's own command and wins over `unit`.
+    """One application's place on a host. `restart` and `halt` are the installation's own commands and win over `unit`.
 
     `port` and `log` (a file's path) only serve diagnosis; they may be left out.
     """
@@ -58,6 +58,7 @@ class Site:
     slot: str = "main"
     unit: str = ""
     restart: str = ""
+    halt: str = ""
     port: int = 0
     log: str = ""
 
@@ -70,8 +71,8 @@ class Site:
             _demand(_UNIT, self.unit, "unit")
         if self.log:
             _demand(_PATH, self.log, "log (an absolute path)")
-        if "\0" in self.restart:
-            raise ValueError("the restart command holds a NUL character")
+        if "\0" in self.restart + self.halt:
+            raise ValueError("the restart or halt command holds a NUL character")
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,10 @@ class Hosts(Protocol):
         ...
 
     def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer: ...
+
+    def cool(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
+        """Stop the service of a slot without traffic. Activating the slot later starts it, whatever it is on."""
+        ...
 
     def stop(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer: ...
 

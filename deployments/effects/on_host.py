@@ -105,6 +105,7 @@ def activate(work: Work) -> Answer:
             return there
         if not _goes_on(work):
             _send_again(work, to)
+    Endpoint.objects.filter(pk=work.endpoint.pk, cooled_at__isnull=False).update(cooled_at=None)
     # A host that was seen to run nothing does so, whatever our record says.
     was = work.target.observed if work.target.observed_at else work.target.from_content
     expected = was or None

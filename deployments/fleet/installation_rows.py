@@ -72,7 +72,7 @@ def _wanted(environment: Environment, one: DeclaredInstallation) -> dict[str, An
         "strategy": one.strategy,
         "smoke": json.loads(json.dumps(one.smoke)),
         "policy_overrides": json.loads(json.dumps(dict(one.policy))),
-        "options": json.loads(json.dumps(one.sources | ({"sticky": one.sticky} if one.sticky else {}))),
+        "options": json.loads(json.dumps(one.options)),
         "backup_command": one.backup,
         "migrate_command": one.migrate,
     }

@@ -37,6 +37,7 @@ class DeclaredInstallation:
     root: str
     unit: str
     restart: str
+    halt: str
     port: int
     url: str
     health: str
@@ -64,6 +65,12 @@ class DeclaredInstallation:
         found = {"access_log": dict(self.access_log), "journal": self.journal, "queries": dict(self.queries)}
         return {name: value for name, value in found.items() if value}
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is kept together, since few installations have it."""
+        few = {"sticky": self.sticky, "halt": self.halt}
+        return self.sources | {name: value for name, value in few.items() if value}
+
     def places(self) -> Iterator[tuple[str, str, int]]:
         """Host, slot and port of every endpoint."""
         for host in self.hosts:
@@ -90,6 +97,7 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         root=row.text("root", pattern=PATH, like="an absolute path"),
         unit=row.text("unit", "", most=200),
         restart=row.text("restart", "", most=500),
+        halt=row.text("halt", "", most=500),
         port=row.number("port", 1, 65_535, 0 if row.given("slots") else None),
         url=_url(row),
         health=row.text("health", "/health", pattern=PATH, like="a path such as /health", most=200),
@@ -219,7 +227,7 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
         row.wrong("unit", "give either a systemd unit or a restart command, and not both")
     for one in sorted(OURS & set(found.hosts)):
         row.wrong("hosts", f"{one} cannot be the name of a host that runs an application")
-    _sided(row, found)
+    _sided(row, found, policies.tightened(environment.policy, found.policy).warm if environment else None)
     if found.listen and not found.balancer:
         row.wrong("listen", "is the address on which a balancer answers: name the balancer")
     if found.sticky and not found.balancer:
@@ -240,8 +248,10 @@ def _together(row: Fields, found: DeclaredInstallation, environment: DeclaredEnv
         row.wrong("strategy", str(error))
 
 
-def _sided(row: Fields, found: DeclaredInstallation) -> None:
+def _sided(row: Fields, found: DeclaredInstallation, warm: float | None) -> None:
     """Two sides: on each host in two slots, or on hosts of their own."""
+    if warm is not None and (found.slots or found.pools) and not (found.unit or found.halt):
+        row.wrong("halt", f"must be the command that stops a side, since policy stops one that rested for {warm:g} s")
     if found.slots and found.pools:
         row.wrong("pools", "are for sides on hosts of their own, slots for both on each host: give one of them")
     named = [host for hosts in found.pools.values() for host in hosts]
@@ -254,7 +264,7 @@ def _sided(row: Fields, found: DeclaredInstallation) -> None:
 def _located(row: Fields, found: DeclaredInstallation) -> None:
     try:
         if found.root:
-            Site(found.root, unit=found.unit.replace("{slot}", SIDES[0]), restart=found.restart)
+            Site(found.root, unit=found.unit.replace("{slot}", SIDES[0]), restart=found.restart, halt=found.halt)
     except ValueError as error:
         row.errors.append((row.path, str(error)))
 

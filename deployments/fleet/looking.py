@@ -21,7 +21,7 @@ from deployments.drivers import HostError
 from deployments.engine import truth
 from deployments.engine.status import Status
 from deployments.engine.truth import Judgement, Standing
-from deployments.fleet import asserting, proving
+from deployments.fleet import asserting, cooling, proving
 from deployments.fleet_holds import hold_for_future_fence
 from deployments.models import Deployment, Endpoint, Host, Incident, Sighting
 from deployments.outside import Outside, address_of, site_of
@@ -42,7 +42,7 @@ LOCK = 0x6C6F6F6B
 
 
 def take_round(outside: Outside, every: float) -> int:
-    """Let unproven installations prove themselves, look at balancers, then at the endpoints whose turn it is; how many.
+    """Prove what is unproven, look at balancers, stop sides that rested, then look at endpoints in turn; how many.
 
     every: seconds between two looks at one endpoint.
     """
@@ -53,6 +53,7 @@ def take_round(outside: Outside, every: float) -> int:
     try:
         proving.prove_due(outside, limit=1)
         asserting.assert_due(outside)
+        cooling.cool_due(outside)
         return look_at_due(outside, every)
     finally:
         with connection.cursor() as cursor:

@@ -4,7 +4,7 @@
 #   sh act-DIGEST ROOT NONCE VERB [--name value]...
 #
 # Reading verbs: facts status workflow logs diagnose. Changing verbs carry --fence and --key: prepare activate rollback
-# adopt live stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
+# adopt live cool stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
 # shared/, .aureus/{fence,ledger,lock,acts/KEY/}. The ledger has lines `key fence verb content result epoch`.
 # Exit status: 0 done, already or running; 10 refused; 11 failed; 12 timed out.
 set -u
@@ -68,7 +68,7 @@ is_word() {
 
 parse() {
   fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0
-  unit='' restart='' port='' log='' lines=50 keep=' ' path='' again=no
+  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || refuse usage "$1 needs a value"
     case $1 in
@@ -76,7 +76,7 @@ parse() {
       --deadline) deadline=$2 ;; --wait) wait=$2 ;; --sha256) sha256=$2 ;; --size) size=$2 ;; --unpacked) unpacked=$2 ;;
       --files) files=$2 ;; --workflow) workflow=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
       --log) log=$2 ;; --lines) lines=$2 ;; --keep) keep="$keep$2 " ;; --path) path=$2 ;;
-      --again) again=$2 ;;
+      --again) again=$2 ;; --halt) halt=$2 ;;
       *) refuse usage "unknown option $1" ;;
     esac
     shift 2
@@ -420,16 +420,18 @@ point_slot() { # the switch itself
   [ -L "$root/current" ] || ln -s "slots/$slot" "$root/current"
 }
 
-restart_app() {
+run_app() { # restart|stop: the unit, or the installation's own command
+  own=$restart
+  [ "$1" = restart ] || own=$halt
   cd "$root" || return 1
   AUREUS_ROOT=$root AUREUS_SLOT=$slot AUREUS_CONTENT=$content AUREUS_RELEASE=$root/releases/$content
   export AUREUS_ROOT AUREUS_SLOT AUREUS_CONTENT AUREUS_RELEASE
-  if [ -n "$restart" ]; then
-    exec sh -c "$restart"
+  if [ -n "$own" ]; then
+    exec sh -c "$own"
   elif [ -n "$unit" ] && [ "$(id -u)" -eq 0 ]; then
-    exec systemctl restart "$unit"
+    exec systemctl "$1" "$unit"
   elif [ -n "$unit" ]; then
-    exec sudo -n systemctl restart "$unit"
+    exec sudo -n systemctl "$1" "$unit"
   fi
 }
 
@@ -444,7 +446,7 @@ activate_now() {
   lock
   check_fence
   unlock
-  restart_app </dev/null >"$registered/output" 2>&1 &
+  run_app restart </dev/null >"$registered/output" 2>&1 &
   # `wait` ends when the deadline's signal comes; a foreground command would not.
   wait $!
   status=$?
@@ -504,6 +506,29 @@ live() { # `current` names the slot that has the traffic
     fail_write "$errors" 'switching current'
   noted live 'done' || note 'done'
   finish 'done' '' "current is slot $slot"
+}
+
+cool() { # stop the service of a slot that has no traffic; activating it later starts it, whatever it runs
+  [ -n "$unit" ] || [ -n "$halt" ] || refuse usage 'cool needs --unit or --halt'
+  content=$(slot_content)
+  [ -n "$content" ] || refuse no_slot "slot $slot has no release yet"
+  lock
+  raise_fence
+  # A host with one slot is a side as a whole, and cannot tell by itself.
+  for other in "$root"/slots/*; do
+    [ "$other" = "$root/slots/$slot" ] || [ "$(readlink "$root/current")" != "slots/$slot" ] ||
+      refuse live "slot $slot has the traffic"
+  done
+  ! noted "activate@$slot" cooled || finish already '' "slot $slot was stopped before"
+  register
+  trap interrupted TERM INT HUP
+  unlock
+  run_app stop </dev/null >"$registered/output" 2>&1 &
+  wait $!
+  status=$?
+  [ "$status" -eq 0 ] || fail halt_failed "stopping slot $slot ended with exit $status" "$(diagnosis)"
+  note cooled
+  finish 'done' '' "slot $slot is stopped"
 }
 
 # --- the other changing verbs ------------------------------------------------------------------------------------
@@ -681,12 +706,12 @@ case $root in /?*) ;; *) refuse usage 'ROOT must be an absolute path' ;; esac
 parse "$@"
 begun=$(date +%s)
 state=$root/.aureus ledger_verb=${verb%-now}
-case $verb in activate-now) ledger_verb=activate@$slot ;; adopt) ledger_verb=adopt@$slot ;; esac
+case $verb in activate-now) ledger_verb=activate@$slot ;; cool) ledger_verb=activate@$slot ;; adopt) ledger_verb=adopt@$slot ;; esac
 [ -d "$state" ] || (umask 077 && mkdir -p "$state") || refuse no_root "$root cannot be made: create it and give it to $(id -un)"
 read -r boot </proc/sys/kernel/random/boot_id || refuse no_proc '/proc is not mounted'
 
 case $verb in
-  prepare | activate | rollback | adopt | live | stop | prune)
+  prepare | activate | rollback | adopt | live | cool | stop | prune)
     is_word "$key" && [ "$fence" -gt 0 ] || refuse usage "$verb needs --fence and --key"
     ballast
     mkdir -p "$state/acts" || fail_write "$(df -P "$state" | tail -n 1)" 'making the folders'
@@ -707,6 +732,7 @@ case $verb in
   activate-now) activate_now ;;
   adopt) adopt ;;
   live) live ;;
+  cool) cool ;;
   status) status_of ;;
   stop) stop ;;
   prune) prune ;;

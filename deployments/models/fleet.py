@@ -146,6 +146,8 @@ class Endpoint(models.Model):
     healthy = models.BooleanField(null=True, blank=True)
     serving = models.BooleanField(default=False)
     complete = models.JSONField(default=list, blank=True, help_text="Contents that lie complete on the host.")
+    cooled_at = models.DateTimeField(null=True, blank=True, help_text="When its service was stopped, since it rests.")
+    cool_tried_at = models.DateTimeField(null=True, blank=True, help_text="When that was tried, and did not succeed.")
     owed = models.TextField(blank=True, help_text="Why it is owed; empty: it is not.")
     owed_at = models.DateTimeField(null=True, blank=True)
     look_at = models.DateTimeField(null=True, blank=True, help_text="When it is looked at again; empty: now.")

@@ -1,13 +1,17 @@
 """Two sides of which one serves: the other is changed and proven, then all traffic is switched, and back."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 import pytest
 
+from aureus import clock
+from aureus.journal.models import Event
 from aureus.journal.refusals import Invalid
 from deployments import lifecycle
 from deployments.effects import Boundary
-from deployments.models import Deployment, Endpoint, Installation, Step
+from deployments.fleet import cooling
+from deployments.models import Deployment, Endpoint, Installation, Pool, Step
 from health.models import Window
 from tests.deployments.conftest import ALICE, BOB, Fleet
 from tests.deployments.killed import killed_at
@@ -32,7 +36,13 @@ class Sided(Fleet):
         self.stopped[name, slot] = self.starts(name, slot)
 
     def is_stopped(self, name: str, slot: str) -> bool:
-        return self.starts(name, slot) <= self.stopped.get((name, slot), -1)
+        return self.cooled(name, slot) or self.starts(name, slot) <= self.stopped.get((name, slot), -1)
+
+    def cooled(self, name: str, slot: str) -> bool:
+        """Whether the last that happened to it was that Aureus stopped it."""
+        ledger = self.hosts.at(name).site(self.root).ledger
+        last = [line[4] for line in ledger if line[2] == f"activate@{slot}"][-1:]
+        return last == ["cooled"]
 
     def starts(self, name: str, slot: str) -> int:
         ledger = self.hosts.at(name).site(self.root).ledger
@@ -225,3 +235,84 @@ def test_rolling_over_two_sides_is_refused(fleet, here):
     wish = lifecycle.Wish(strategy="rolling")
     with pytest.raises(Invalid, match="choose blue-green or canary"):
         lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE, wish=wish)
+
+
+WARM = 3600.0
+
+
+@pytest.fixture
+def warm(fleet, here) -> Deployment:
+    """1.1.0 serves from green and is good; blue has rested for as long as it should be warm."""
+    deployment = asked(fleet, warm=WARM)
+    fleet.run()
+    ago = clock.now() - timedelta(seconds=WARM + 1)
+    Deployment.objects.exclude(pk=deployment.pk).update(deployed_at=ago - timedelta(hours=1))
+    Deployment.objects.filter(pk=deployment.pk).update(deployed_at=ago, good_at=ago)
+    Window.objects.update(closed_at=clock.now(), next_sample_at=None)
+    deployment.refresh_from_db()
+    return deployment
+
+
+def stopped(fleet: Sided) -> set[str]:
+    return {f"staging-{n}-{slot}" for n in (1, 2) for slot in ("blue", "green") if fleet.cooled(f"staging-{n}", slot)}
+
+
+def test_the_side_that_served_is_stopped_after_its_warm_time_and_only_that(fleet, warm):
+    assert cooling.cool_due(fleet.outside) == 2
+    assert stopped(fleet) == set(BLUE)
+    assert set(Endpoint.objects.exclude(cooled_at=None).values_list("slot", flat=True)) == {"blue"}
+    assert cooling.cool_due(fleet.outside) == 0
+    assert Event.objects.filter(kind="endpoint.cooled").count() == 2
+
+
+@pytest.mark.parametrize("why", ["too soon", "window open", "for ever", "traffic there", "under way", "in doubt"])
+def test_a_side_that_may_be_needed_is_not_stopped(fleet, here, warm, why):
+    if why == "too soon":
+        Deployment.objects.filter(pk=warm.pk).update(deployed_at=clock.now() - timedelta(seconds=WARM - 60))
+    elif why == "window open":
+        Window.objects.filter(subject=warm.pk).update(closed_at=None)
+    elif why == "for ever":
+        here.environment.policy["warm"] = None
+        here.environment.save()
+    elif why == "traffic there":
+        Pool.objects.update(weights=dict.fromkeys((*BLUE, *GREEN), 50))
+    elif why == "under way":
+        asked(fleet, "1.2.0")
+        fleet.play_until(lambda: Deployment.objects.filter(status="in_progress").exists())
+    else:
+        Installation.objects.update(unproven="the database was restored")
+    assert cooling.cool_due(fleet.outside) == 0
+    assert stopped(fleet) == set()
+
+
+def test_a_rollback_starts_the_side_that_was_stopped_proves_it_and_then_switches(fleet, here, warm):
+    cooling.cool_due(fleet.outside)
+    rollback, _ = lifecycle.roll_back(warm.pk, actor=ALICE, reason="it is slow")
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed", rollback.reason
+    assert fleet.traffic.read() == AT_BLUE
+    assert stopped(fleet) == set()
+    assert not Endpoint.objects.exclude(cooled_at=None).exists()
+
+
+def test_the_version_that_the_stopped_side_is_on_may_be_deployed_again(fleet, here, warm):
+    cooling.cool_due(fleet.outside)
+    again = lifecycle.deploy(Deployment.objects.get(version__number="1.0.0").version_id, "staging", actor=ALICE)
+    fleet.run()
+    again.refresh_from_db()
+    assert again.status == "deployed", again.reason
+    assert (fleet.traffic.read(), stopped(fleet)) == (AT_BLUE, set())
+
+
+def test_a_host_that_cannot_be_asked_is_told_of_once_and_tried_again_later(fleet, warm):
+    fleet.hosts.at("staging-1").unreachable = True
+    assert cooling.cool_due(fleet.outside) == 1
+    assert cooling.cool_due(fleet.outside) == 0
+    Endpoint.objects.update(cool_tried_at=clock.now() - cooling.AGAIN)
+    assert cooling.cool_due(fleet.outside) == 0
+    assert Event.objects.filter(kind="endpoint.not_cooled").count() == 1
+    fleet.hosts.at("staging-1").unreachable = False
+    Endpoint.objects.update(cool_tried_at=clock.now() - cooling.AGAIN)
+    assert cooling.cool_due(fleet.outside) == 1
+    assert stopped(fleet) == set(BLUE)

@@ -44,6 +44,7 @@ def test_a_host_as_the_guide_wants_it_is_well():
         ({"disk_free": 3 * GIB}, State.WARNING, "4 are kept"),
         ({"inodes_free": 100}, State.FAILED, "2000 files"),
         ({"restart": "no"}, State.FAILED, "NOPASSWD: /usr/bin/systemctl restart shop.service"),
+        ({"halt": "no"}, State.FAILED, "NOPASSWD: /usr/bin/systemctl stop shop.service"),
         ({"unit_known": False}, State.FAILED, "no unit shop.service"),
         ({"clock_off": -90.0}, State.WARNING, "-90 s off"),
         ({"cores": 4}, State.WARNING, "8 cores"),

@@ -172,6 +172,7 @@ WRONG = [
     (f"{SHOP}.slots", {"blue": 8081}, f"{SHOP}.slots", "blue and green a port each"),
     (f"{SHOP}.slots", {"blue": 8081, "green": 8081}, f"{SHOP}.slots", "blue and green a port each"),
     (f"{SHOP}.slots", {"blue": 8081, "green": 8082}, f"{SHOP}.unit", "must name the slot"),
+    (f"{SHOP}.policy", {"warm": "1h"}, f"{SHOP}.policy.warm", "seconds, or null"),
     (f"{SHOP}.slots", {"red": 1, "blue": 2}, f"{SHOP}.slots.red", "there is no such field"),
     (f"{SHOP}.pools", {"blue": ["s1"]}, f"{SHOP}.pools", "the hosts of blue and of green"),
     (f"{BALANCED}.pools", {"blue": ["p1"], "green": ["p1"]}, f"{BALANCED}.pools", "each host of the installation once"),

@@ -292,6 +292,27 @@ def test_slots_are_apart_and_one_is_live(bed: Bed) -> None:
         bed.hosts.set_live(bed.host, replace(bed.site, slot="red"), fence=5, key="r")
 
 
+def test_a_slot_without_traffic_is_stopped_once_and_started_by_its_next_activation(bed: Bed) -> None:
+    prepare(bed, ONE)
+    halt = f"echo $AUREUS_SLOT $AUREUS_CONTENT >>{bed.folder}/halted"
+    blue, green = (replace(bed.site, slot=slot, halt=halt) for slot in ("blue", "green"))
+    for fence, side in ((2, blue), (3, green)):
+        bed.hosts.activate(bed.host, side, ONE, expected=None, fence=fence, key=side.slot, deadline=FAR)
+    with refused("live"):
+        bed.hosts.cool(bed.host, blue, fence=4, key="c1")
+    assert bed.hosts.cool(bed.host, green, fence=5, key="c2").state == "done"
+    assert bed.hosts.cool(bed.host, green, fence=6, key="c2").state == "already"
+    if bed.server is not None:
+        assert (bed.folder / "halted").read_text() == f"green {ONE}\n"
+    before = bed.restarts()
+    bed.hosts.activate(bed.host, green, ONE, expected=ONE, fence=7, key="again", deadline=FAR)
+    assert bed.restarts() == before + 1
+    with refused("stale_fence"):
+        bed.hosts.cool(bed.host, green, fence=6, key="late")
+    with refused("no_slot"):
+        bed.hosts.cool(bed.host, replace(green, slot="red"), fence=8, key="c3")
+
+
 def test_a_small_file_is_put_whole_and_read_back(bed: Bed) -> None:
     path, contents = str(bed.folder / "weights"), bytes(range(256)) * 100
     bed.hosts.put_file(bed.host, path, b"first", root=bed.site.root, fence=1)

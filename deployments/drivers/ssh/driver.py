@@ -103,6 +103,12 @@ class SSHHosts:
     def set_live(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
         return self._change(host, site.root, "live", _options(fence=fence, key=_key(key), slot=site.slot))
 
+    def cool(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
+        options = _options(fence=fence, key=_key(key), **_site(site))
+        if site.halt:
+            options += ["--halt", site.halt]
+        return self._change(host, site.root, "cool", options)
+
     def stop(self, host: HostAddress, site: Site, *, fence: int, key: str) -> Answer:
         return self._change(host, site.root, "stop", _options(fence=fence, key=_key(key)))
 
