@@ -119,6 +119,12 @@ def files_of(version: Version, store: ArtifactStore) -> ReleaseFiles:
     )
 
 
+def is_lossless(installation: Installation) -> bool:
+    """Whether moving its traffic loses no request: without a balancer, each restart is felt by that host's users."""
+    nodes = list(installation.balancer.nodes.all()) if installation.balancer else []
+    return bool(nodes) and all(balancers.is_lossless(node.kind, node.options) for node in nodes)
+
+
 def traffic_on(hosts: Hosts, node: BalancerNode, installation: Installation) -> Traffic:
     """The driver of one installation's traffic on one machine of its balancer. Raises TrafficError."""
     name = f"{installation.application.key}-{installation.environment.name}"

@@ -153,6 +153,9 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
     say()
     rows = ((t["host"], t["from"] or "nothing", t["to"], t["back"] or "no way back") for t in plan["targets"])
     table(("HOST", "RUNS", "GETS", "WAY BACK"), rows)
+    if not plan["lossless"]:
+        say()
+        say("Moving traffic may lose requests: there is no balancer, or one that has to be reloaded (docs/traffic.md).")
 
 
 def _asked(api: client.Api, made: dict[str, Any], *, wait: bool, timeout: float, as_json: bool) -> None:

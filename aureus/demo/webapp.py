@@ -33,6 +33,7 @@ class Behaviour:
 
     `error_rate` is the share of requests answered with 500, after the first `error_after` requests; `latency_ms` is
     added to each. `ready_after_ms` is how long `/health` answers 503 after the start; `healthy` False means always.
+    `database` is a file without which neither of them works, as an application whose database is down.
     """
 
     version: str
@@ -41,6 +42,11 @@ class Behaviour:
     latency_ms: float = 0.0
     ready_after_ms: float = 0.0
     healthy: bool = True
+    database: str = ""
+
+    @property
+    def misses_its_database(self) -> bool:
+        return bool(self.database) and not Path(self.database).exists()
 
 
 def read_behaviour(release: Path) -> Behaviour:
@@ -194,6 +200,8 @@ def front(app: WebApp, query: dict[str, list[str]], body: bytes) -> Page:
     behaviour, number = app.behaviour, app.next_number()
     if behaviour.latency_ms:
         threading.Event().wait(behaviour.latency_ms / 1000)
+    if behaviour.misses_its_database:
+        return as_json(500, {"error": "no database", "version": behaviour.version})
     if number > behaviour.error_after and random.random() < behaviour.error_rate:  # noqa: S311
         return as_json(500, {"error": "the demo's fault", "version": behaviour.version})
     return as_json(200, {"version": behaviour.version, "pid": os.getpid(), "got": body.decode("utf-8", "replace")})
@@ -208,7 +216,8 @@ def slow(app: WebApp, query: dict[str, list[str]], body: bytes) -> Page:
 
 def health(app: WebApp, query: dict[str, list[str]], body: bytes) -> Page:
     warm = time.monotonic() - app.started >= app.behaviour.ready_after_ms / 1000
-    if not (warm and app.behaviour.healthy) or app.draining.is_set():
+    well = warm and app.behaviour.healthy and not app.behaviour.misses_its_database
+    if not well or app.draining.is_set():
         return as_json(503, {"status": "unavailable", "version": app.behaviour.version})
     return as_json(200, {"status": "ok", "version": app.behaviour.version})
 

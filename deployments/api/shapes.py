@@ -10,6 +10,7 @@ from aureus.journal.models import Event
 from deployments.api.figures import HealthShape, WindowShape, health_of, window_of
 from deployments.explain import next_of
 from deployments.models import Deployment, Step
+from deployments.outside import is_lossless
 
 
 class Shape(serializers.Serializer):
@@ -59,6 +60,7 @@ class StageShape(Shape):
 
 class PlanShape(Shape):
     hash = serializers.CharField()
+    lossless = serializers.BooleanField(help_text="Whether moving its traffic loses no request, with this balancer.")
     intent = serializers.JSONField(help_text="What people approve.")
     stages = StageShape(many=True)
 
@@ -140,7 +142,12 @@ class WholeDeploymentShape(DeploymentShape):
             steps.setdefault(step.stage_id, []).append(step)
         for stage in stages.values():
             stage.shown_steps = steps.get(stage.pk, [])  # type: ignore[attr-defined]
-        plan = {"hash": deployment.plan_hash, "intent": deployment.intent, "stages": list(stages.values())}
+        plan = {
+            "hash": deployment.plan_hash,
+            "lossless": is_lossless(deployment.installation),
+            "intent": deployment.intent,
+            "stages": list(stages.values()),
+        }
         return PlanShape(plan).data  # type: ignore[return-value]
 
 
@@ -225,6 +232,7 @@ class SmokeRunShape(Shape):
 
 class DryRunShape(Shape):
     planHash = serializers.CharField()
+    lossless = serializers.BooleanField(help_text="Whether moving its traffic loses no request, with this balancer.")
     intent = serializers.JSONField()
     stages = serializers.JSONField()
     targets = serializers.JSONField()

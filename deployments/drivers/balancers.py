@@ -86,6 +86,13 @@ def site(
     return known.site(name=name, listen=listen, folder=folder, health_path=health_path, **given)
 
 
+def is_lossless(kind: str, options: Mapping[str, str]) -> bool:
+    """Whether a change of weights on such a node loses no request; see docs/traffic.md for what was measured."""
+    if kind == "nginx":
+        return LuaNginxTraffic.lossless if options.get("reload_free") else NginxTraffic.lossless
+    return {"caddy": CaddyTraffic.lossless, "haproxy": HAProxyTraffic.lossless}.get(kind, False)
+
+
 def driver(shell: BalancerShell, made: Site) -> Traffic:
     """What works that site through the node's shell."""
     if isinstance(made, CaddySite):

@@ -160,12 +160,12 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
         if not _write_down(work, wanted):
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
         try:
-            for traffic in _nodes(work):
-                _make_live(work, traffic, wanted)
+            astray = [told for traffic in _nodes(work) if (told := _make_live(work, traffic, wanted, before))]
         except Exception:
             # What never became live is not what the next change starts from.
             _write_down(work, before)
             raise
+        said = "; ".join([said, *dict.fromkeys(astray)])
     seen = tuple(Observation(name, serving=wanted[name] > 0) for name in names if name in wanted)
     return passed(said, observed=seen, rule="weights", output={"weights": wanted})
 
@@ -207,8 +207,12 @@ BRINGS_IN = frozenset({"put_in", "weigh", "switch"})
 """Kinds of step that give traffic to hosts which had none."""
 
 
-def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int]) -> None:
-    """Set and verify. The structure is looked at where hosts come in, where a wrong address would hurt."""
+def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int], before: Mapping[str, int]) -> str:
+    """Set and verify; what somebody else had made of the weights meanwhile, as a sentence.
+
+    The structure is looked at where hosts come in, where a wrong address would hurt.
+    """
+    astray = _astray(traffic, before)
     endpoints = {e.name: _dial(e.base_url) for e in _living(work.installation)}
     if work.step.kind in BRINGS_IN:
         traffic.ensure(endpoints, fence=work.fence, initial=wanted)
@@ -221,6 +225,24 @@ def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int]) -> None:
         traffic.set_weights(wanted, fence=work.fence)
     if not traffic.verify(wanted):
         raise TrafficError("the balancer does not route by the weights it was given", code="not_live", retry=True)
+    return astray
+
+
+def _astray(traffic: Traffic, desired_before: Mapping[str, int]) -> str:
+    """A balancer that does not know us yet, or knows other hosts, is no news: its structure is put right."""
+    try:
+        found = traffic.read()
+    except TrafficError as error:
+        if error.code not in STRUCTURE:
+            raise
+        return ""
+    if set(found) != set(desired_before) or not any(desired_before.values()) or found == desired_before:
+        return ""
+    return f"it routed by {_told(found)} before, which is not what we had set"
+
+
+def _told(weights: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {weight}" for name, weight in sorted(weights.items()))
 
 
 def _dial(url: str) -> str:

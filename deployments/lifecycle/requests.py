@@ -21,6 +21,7 @@ from deployments.lifecycle import rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
 from deployments.models import CONVERGENCE, MAY_BE_CURRENT, Deployment, Environment, Installation
+from deployments.outside import is_lossless
 from deployments.snapshot import WAITING, policy_of
 from releases.models import Version
 from releases.registry import seal
@@ -126,6 +127,7 @@ def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = Non
     return {
         "intent": draft.intent,
         "plan_hash": draft.plan_hash,
+        "lossless": is_lossless(installation),
         "stages": [{"name": s.name, "steps": [(p.kind, p.target) for p in s.steps]} for s in stages],
         "targets": [
             {"host": t.name, "from": t.from_content, "to": t.to_content, "back": t.back_content} for t in targets

@@ -79,6 +79,7 @@ def test_a_dry_run_answers_the_plan_and_stores_nothing(api, two):
     assert answer.status_code == 200
     assert answer.json()["stages"][0]["steps"][0] == {"kind": "check", "host": "staging-1"}
     assert answer.json()["targets"][0]["to"] == version.content
+    assert answer.json()["lossless"] is False, "there is no balancer in front of it"
     assert not Deployment.objects.exists()
     assert api.post(f"{HERE}?dryRun=perhaps", body, as_="cid").status_code == 400
 

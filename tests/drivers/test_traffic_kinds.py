@@ -26,6 +26,7 @@ def test_a_kind_and_its_options_name_the_driver(kind, options, driver, lossless,
     made = balancers.driver(LocalShell(), balancers.site(kind, "shop-production", ":80", "/srv/lb", options, "/health"))
     assert type(made) is driver
     assert (made.lossless, made.moves, made.sticky) == (lossless, True, sticky)
+    assert balancers.is_lossless(kind, options) is lossless
 
 
 @pytest.mark.parametrize(("kind", "options", "driver", "lossless", "sticky"), CASES)

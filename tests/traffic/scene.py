@@ -15,12 +15,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from aureus.demo import children, declaration, load, machines, shop
 from aureus.demo.machines import Machine
+from deployments.drivers import balancers as driven
+from deployments.drivers import caddy_config
+from deployments.drivers.traffic import Traffic
 from tests.conftest import wait_until
 from tests.drivers import balancers
-from tests.drivers.caddy_server import caddy, free_port
+from tests.drivers.caddy_server import LocalShell, caddy, free_port
 from tests.flows.rig import KEY_VARIABLE, Rig
 
 HOSTS = ("127.0.51.1", "127.0.51.2", "127.0.51.3", "127.0.51.4")
@@ -44,8 +48,9 @@ CLIENTS, RATE = 20, 300
 class Scene:
     """Begun by `with`; one kind of balancer."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, **policy: object) -> None:
         self.kind, begin = KINDS[kind]
+        self.policy = POLICY | policy
         self.folder = folder
         self.rig = Rig(folder)
         self.machines: list[Machine] = []
@@ -77,7 +82,7 @@ class Scene:
         self._balancer.__exit__(None, None, None)
 
     def _begin_hosts(self) -> None:
-        ports = [machines.free_port(HOSTS) for _ in range(3)]
+        self.ports = ports = [machines.free_port(HOSTS) for _ in range(3)]
         for number, address in enumerate([*HOSTS, BALANCER], start=1):
             name = f"h{number}" if address != BALANCER else "lb"
             folder = self.folder / "hosts" / name
@@ -91,7 +96,7 @@ class Scene:
         hosts = [{**row, "key": f"env:{KEY_VARIABLE}"} for row in declaration.hosts(self.machines)]
         node = {"host": "lb", "kind": self.kind, "root": str(self.balancer.folder), "options": self._options()}
         environment = {
-            "name": "traffic", **POLICY, "hosts": hosts, "balancers": [{"name": "front", "nodes": [node]}],
+            "name": "traffic", **self.policy, "hosts": hosts, "balancers": [{"name": "front", "nodes": [node]}],
         }  # fmt: skip
         places: dict[str, dict[str, Any]] = {
             "plain": {"port": ports[0]},
@@ -117,15 +122,15 @@ class Scene:
 
     # ------------------------------------------------------------------------------ what is done
 
-    def ship(self, application: str, strategy: str) -> str:
+    def ship(self, application: str, strategy: str, **behaviour: object) -> str:
         """Deploy a new version and wait until it has proven good; the deployment's id."""
-        asked, number = self._ask(application, strategy)
-        self._until_good(asked, f"{application} {number} ({strategy}) is good")
+        asked, number = self.ask(application, strategy, **behaviour)
+        self.until_good(asked, f"{application} {number} ({strategy}) is good")
         return asked
 
     def ship_bad(self, application: str, strategy: str) -> None:
         """Deploy a version that answers every request with an error, and wait until it was undone by itself."""
-        asked, _ = self._ask(application, strategy, error_rate=1.0)
+        asked, _ = self.ask(application, strategy, error_rate=1.0)
 
         def undone(now: dict[str, Any]) -> bool:
             rollback = now.get("rollback") or {}
@@ -133,7 +138,8 @@ class Scene:
 
         self.rig.until(asked, undone, "the bad version was undone", 180)
 
-    def _ask(self, application: str, strategy: str, **behaviour: object) -> tuple[str, str]:
+    def ask(self, application: str, strategy: str, **behaviour: object) -> tuple[str, str]:
+        """Ask for a new version that behaves so; the deployment's id and the version's number."""
         self._number += 1
         number = f"1.{self._number}.0"
         spec = {**shop.spec(number), "id": application, "name": application}
@@ -148,7 +154,9 @@ class Scene:
         self.rig.until(rollback, lambda now: now["status"] in ("deployed", "failed"), "it is rolled back", 180)
         assert self.rig.client.deployment(rollback)["status"] == "deployed"
 
-    def _until_good(self, deployment: str, what: str) -> None:
+    def until_good(self, deployment: str, what: str) -> None:
+        """Wait until it was deployed and its window has passed."""
+
         def window(now: dict[str, Any]) -> str:
             return str((now.get("window") or {}).get("status"))
 
@@ -157,6 +165,32 @@ class Scene:
 
         now = self.rig.until(deployment, ended, what, 240)
         assert (now["status"], window(now)) == ("deployed", "pass"), now["reason"]
+
+    def traffic(self, application: str) -> Traffic:
+        """The balancer beside Aureus, as a person at its machine sees it."""
+        name, listen = f"{application}-traffic", self.listens[application]
+        options = {key: value for key, value in self._options().items() if key != "program"}
+        site = driven.site(self.kind, name, listen, str(self.balancer.folder), options, "/health")
+        return driven.driver(LocalShell(), site)
+
+    def edit(self, application: str, endpoint: str, weight: int) -> None:
+        """What somebody does to the weights by hand, past Aureus."""
+        traffic: Any = self.traffic(application)
+        if self.kind == "caddy":
+            live = traffic._live()
+            told = caddy_config.write(traffic._site, live.endpoints, {**live.weights, endpoint: weight}, live.fence)
+            Path(traffic._site.weights_file(live.structure)).write_bytes(told)
+        else:
+            self.balancer.by_hand(traffic._site, traffic, endpoint, weight)
+
+    def versions(self, application: str = "plain") -> set[str]:
+        """What the apps themselves say they are."""
+        port = self.ports[APPLICATIONS.index(application)]
+        found = set()
+        for address in HOSTS:
+            with urlopen(f"http://{address}:{port}/version", timeout=5) as answer:
+                found.add(json.load(answer)["version"])
+        return found
 
     def kill_one(self, application: str) -> None:
         """The control: an app dies under its users, nothing drained."""
