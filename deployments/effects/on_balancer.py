@@ -107,7 +107,8 @@ def shift(work: Work) -> Answer:
     asked = _ask(work, [t for t in there if t.state != TargetState.OWED])
     proven = [target.name for target, health in asked if health.healthy]
     before = _weights(work.installation)
-    changed = [name for name, target in work.targets.items() if target.claimed_at is not None]
+    # Of two sides the one that is to rest gives its traffic up, even where nothing was changed on it.
+    changed = [name for name, target in work.targets.items() if target.claimed_at is not None or target.resting]
     moved = desired.towards(before, proven, changed)
     # What is desired may never have become live.
     if moved is None or (moved == before and all(traffic.verify(moved) for traffic in _nodes(work))):
@@ -155,7 +156,7 @@ def _move(work: Work, change: Callable[[Mapping[str, int]], dict[str, int]], nam
         wanted = change(before)
     except desired.NobodyLeft as error:
         return failed(str(error), permanent=True, rule="last serving host")
-    wanted = _shared(work, _without_owed(work, wanted))
+    wanted = _shared(work, desired.without(wanted, _owed(work), before))
     if any(wanted.values()):
         if not _write_down(work, wanted):
             return failed("a later step has moved this balancer's traffic", permanent=True, rule="fence")
@@ -180,15 +181,10 @@ def _shared(work: Work, wanted: dict[str, int]) -> dict[str, int]:
     return desired.shared(wanted, new, share, len(fleet))
 
 
-def _without_owed(work: Work, wanted: dict[str, int]) -> dict[str, int]:
-    """An owed host serves nothing until it was converged, unless nobody else would serve.
-
-    So does one that an earlier deployment owes, as long as this one has no part in it.
-    """
+def _owed(work: Work) -> set[str]:
+    """Who serves nothing until it was converged; one that an earlier deployment owes, unless this one works on it."""
     targets = work.targets.items()
-    owed = {n for n, t in targets if t.state == TargetState.OWED or (t.endpoint.owed and t.claimed_at is None)}
-    clean = {name: 0 if name in owed else weight for name, weight in wanted.items()}
-    return clean if any(clean.values()) else wanted
+    return {n for n, t in targets if t.state == TargetState.OWED or (t.endpoint.owed and t.claimed_at is None)}
 
 
 def _ask(work: Work, targets: Sequence[Target]) -> list[tuple[Target, HealthAnswer]]:

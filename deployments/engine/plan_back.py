@@ -26,8 +26,8 @@ def plan_rollback(
     follow in two halves, so that they get back even where the first did not. Those that serve nothing come first.
 
     kept: claimed hosts that were only taken out of the balancer and run what they ran. Traffic may have moved to just
-    them: they are proven and put back in, and not taken out again. resting: claimed hosts that are to have no traffic,
-    one of two sides; the other is started where it rested too long, and all traffic is switched back to it.
+    them: they are proven and put back in, and not taken out again. resting: of two sides the one that is to have no
+    traffic, claimed or not; the other is started where it rested too long, and all traffic is switched to it.
     """
     guard = PlannedStage(
         "", (), lane="rollback", max_failures=len(claimed), on_failure=OnFailure.GO_ON, patience=PATIENCE
@@ -40,7 +40,7 @@ def plan_rollback(
     if kept:
         part = Part(tuple(kept))
         if resting:
-            part = replace(part, resting=True, arrived=tuple(kept), replaces=tuple(resting))
+            part = replace(part, resting=True, arrived=tuple(kept), replaces=tuple(sorted(resting)))
         stages += part_stages(site, part, "never changed", guard, within=2 * PATIENCE, out=True)
     changed = tuple(name for name in claimed if name not in kept)
     floor = 0 if len(site.endpoints) == 1 else keep

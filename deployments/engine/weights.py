@@ -41,6 +41,15 @@ def towards(weights: Mapping[str, int], proven: Collection[str], changed: Collec
     return put_in(weights, proven, [*changed, *proven]) if proven else None
 
 
+def without(wanted: Mapping[str, int], owed: Collection[str], before: Mapping[str, int]) -> dict[str, int]:
+    """The weights without owed hosts, unless nobody else would serve: then those of them that serve already go on."""
+    clean = {name: 0 if name in owed else weight for name, weight in wanted.items()}
+    if any(clean.values()):
+        return clean
+    going_on = {name: weight if before.get(name) else 0 for name, weight in wanted.items()}
+    return going_on if any(going_on.values()) else dict(wanted)
+
+
 def shared(weights: Mapping[str, int], new: Collection[str], share: int, fleet: int) -> dict[str, int]:
     """The weights with `share` percent of the traffic for those of the new version among who serves.
 

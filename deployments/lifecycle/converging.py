@@ -51,11 +51,15 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
     )
     endpoints = rows.endpoints_of(installation)
     site = rows.site_of(installation, endpoints, policy_of(installation))
-    others_serve = any(e.serving and e.name not in names for e in endpoints)
-    astray = [e.name for e in sorted(endpoints, key=lambda e: e.serving) if e.name in names]
-    stages = plan_rollback(site, astray, untouched_serve=others_serve, resting=_resting(current))
+    resting = _resting(current)
+    # Of two sides the whole one that should serve is given its traffic back, or is owed.
+    idle = [e.name for e in endpoints if site.sides and not (e.serving or e.name in resting or e.name in names)]
+    covered = {*names, *idle}
+    others_serve = any(e.serving and e.name not in covered for e in endpoints)
+    astray = [e.name for e in sorted(endpoints, key=lambda e: e.serving) if e.name in covered]
+    stages = plan_rollback(site, astray, untouched_serve=others_serve, kept=idle, resting=resting)
     deployment.save(force_insert=True)
-    rows.write(deployment, stages, _targets(deployment, current, names), now)
+    rows.write(deployment, stages, _targets(deployment, current, covered), now)
     deployment.refresh_from_db(fields=["created_at"])
     record(deployment.stream, "deployment.requested", actor, version=current.version.number, hosts=sorted(names))
     move(deployment, Status.IN_PROGRESS, actor=actor, reason=reason, started_at=now)

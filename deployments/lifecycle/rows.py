@@ -139,7 +139,7 @@ def undoing(
     rests = [name for name in names if name in leaves]
     unchanged = [name for name in names if name not in (rests if site.sides else activated)]
     kept = unchanged if site.balanced else []
-    stages = plan_rollback(site, names, untouched_serve=untouched_serve, kept=kept, resting=rests)
+    stages = plan_rollback(site, names, untouched_serve=untouched_serve, kept=kept, resting=leaves)
     targets = []
     for e in endpoints:
         known = by_name.get(e.name)

@@ -16,6 +16,7 @@ from health.models import Window
 from tests.deployments.conftest import ALICE, BOB, Fleet
 from tests.deployments.killed import killed_at
 from tests.deployments.test_watching import backdate, judged, probes, traffic
+from tests.deployments.test_way_back import play_out
 
 BLUE, GREEN = ("staging-1-blue", "staging-2-blue"), ("staging-1-green", "staging-2-green")
 AT_BLUE = {**dict.fromkeys(BLUE, 100), **dict.fromkeys(GREEN, 0)}
@@ -316,3 +317,34 @@ def test_a_host_that_cannot_be_asked_is_told_of_once_and_tried_again_later(fleet
     Endpoint.objects.update(cool_tried_at=clock.now() - cooling.AGAIN)
     assert cooling.cool_due(fleet.outside) == 1
     assert stopped(fleet) == set(BLUE)
+
+
+def test_undoing_a_rollback_that_never_moved_the_traffic_moves_all_of_it(fleet, here):
+    done(fleet, "1.1.0")
+    Deployment.objects.update(good_at=clock.now())
+    fleet.sick.add(("*", "1.2.0"))
+    failed = asked(fleet, "1.2.0", healthy_within=1)
+    fleet.run()
+    undone = failed.rollbacks.get()
+    assert (undone.status, fleet.traffic.read()) == ("deployed", AT_GREEN)
+    back, _ = lifecycle.roll_back(undone.pk, actor=ALICE, reason="1.1.0 is no good either")
+    fleet.run()
+    back.refresh_from_db()
+    assert (back.status, back.version.number) == ("deployed", "1.0.0"), back.reason
+    assert all(weights in (AT_BLUE, AT_GREEN) for _, weights in fleet.traffic.changes)
+    assert fleet.traffic.read() == AT_BLUE
+
+
+@pytest.mark.parametrize("is_sick", [False, True])
+def test_a_convergence_gives_the_whole_side_that_should_serve_its_traffic_back_or_owes_it(fleet, here, is_sick):
+    running = asked(fleet, "1.1.0", bake=600)
+    fleet.play_until(lambda: fleet.traffic.read() == AT_GREEN)
+    lifecycle.abandon(running.pk, actor=BOB, reason="nobody knows")
+    if is_sick:
+        fleet.sick.add(("staging-2", "1.0.0"))
+    found = lifecycle.converge(here, ["staging-1-green"], actor=BOB, reason="back")
+    play_out(fleet, found)
+    found.refresh_from_db()
+    serving = {name for name, weight in fleet.traffic.read().items() if weight}
+    assert serving == ({"staging-1-blue"} if is_sick else set(BLUE))
+    assert ("staging-2-blue" in owed()) is is_sick

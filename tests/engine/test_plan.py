@@ -244,6 +244,19 @@ def test_traffic_moves_to_the_proven_side_only_where_there_is_one():
     assert weights.towards({"h1": 100}, [], ["h1"]) is None
 
 
+@pytest.mark.parametrize(
+    ("wanted", "owed", "before", "given"),
+    [
+        ({"h1": 100, "h2": 100}, {"h2"}, {"h1": 100, "h2": 0}, {"h1": 100, "h2": 0}),
+        ({"h1": 100, "h2": 100}, {"h1", "h2"}, {"h1": 100, "h2": 0}, {"h1": 100, "h2": 0}),
+        ({"h1": 0, "h2": 100}, {"h1", "h2"}, {"h1": 100, "h2": 0}, {"h1": 0, "h2": 100}),
+        ({"h1": 100, "h2": 100}, set(), {"h1": 0, "h2": 0}, {"h1": 100, "h2": 100}),
+    ],
+)
+def test_an_owed_host_gets_traffic_only_where_nobody_else_would_serve(wanted, owed, before, given):
+    assert weights.without(wanted, owed, before) == given
+
+
 def test_the_plan_hash_changes_with_every_part_of_the_intent():
     base = dict.fromkeys(("version", "hosts", "strategy", "options", "tests", "revision", "way_back"), "x")
     hashes = {plan_hash(intent(**{**base, name: "y"})) for name in base} | {plan_hash(intent(**base))}

@@ -21,7 +21,7 @@ FINDS = {
     "host fence": (27, "6:"),
     "last serving host": (28, "3:"),
     "lease": (11, "2:"),
-    "live before said": (2_989, "7:"),
+    "live before said": (12_828, "7:"),
     "look before change": (9, "5:"),
     "only what changed": (209, "4:"),
     "owed stays out": (1_393, "7:"),

@@ -183,7 +183,8 @@ def shift(world: World, flight: Flight, step: Step) -> Answer:
     row, before = flight.row, _weights(world)
     targets = [t for t in row.targets.values() if t.to_content and not t.resting]
     there = [t for t in targets if row.seen.get(t.endpoint, "") in ("", t.to_content)]
-    changed = [t.endpoint for t in row.claimed()] if "only what changed" in world.defences else list(before)
+    leaving = [t.endpoint for t in row.targets.values() if t.claimed or t.resting]
+    changed = leaving if "only what changed" in world.defences else list(before)
     moved = traffic.towards(before, _proven(world, row, there), changed)
     says_so = "live before said" not in world.defences
     if moved is None or (moved == before and (says_so or world.balancer.verify(moved, world.now))):
@@ -210,8 +211,7 @@ def _move(world: World, flight: Flight, wanted: dict[str, int], names: list[str]
     targets, endpoints = row.targets.items(), world.endpoints
     if "owed stays out" in world.defences:
         owed = {n for n, t in targets if t.state is TargetState.OWED or (endpoints[n].owed and not t.claimed)}
-        clean = {n: 0 if n in owed else w for n, w in wanted.items()}
-        wanted = clean if any(clean.values()) else wanted
+        wanted = traffic.without(wanted, owed, _weights(world))
     wanted = _shared(world, flight, wanted)
     if any(wanted.values()) or "last serving host" not in world.defences:
         was = dict(balancer.wanted)

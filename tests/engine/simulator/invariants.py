@@ -113,7 +113,8 @@ def invariant_7(world: World) -> None:
             host, comes_in = world.hosts[name], weight and not before.get(name)
             if comes_in and not host.healthy(host.link, world.now):
                 raise Violation(f"7: {row.id} gave traffic to {name}, which is not healthy")
-            alone = not any(now[n] for n in now if n != name)
+            owed = {n for n, t in row.targets.items() if world.endpoints[n].owed and not t.claimed}
+            alone = not any(now[n] for n in now if n not in owed)
             if comes_in and world.endpoints[name].owed and not row.targets[name].claimed and not alone:
                 raise Violation(f"7: {row.id} gave traffic to {name}, which is owed")
 

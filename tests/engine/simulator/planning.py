@@ -81,7 +81,7 @@ def undoing(world: World, rollback: Row, covered: list[Target], to: dict[str, st
     leaves = served_by(origin) if world.sides and origin else set()
     rests = [n for n in names if n in leaves]
     kept = [n for n in names if world.balanced and n not in (rests if world.sides else activated)]
-    plan = plan_rollback(site(world), names, untouched_serve=untouched, kept=kept, resting=rests)
+    plan = plan_rollback(site(world), names, untouched_serve=untouched, kept=kept, resting=sorted(leaves))
     stages = plan if names else ()
     if "look before change" not in world.defences:
         stages = stages[1:]
@@ -105,11 +105,13 @@ def served_by(row: Row) -> set[str]:
 def converging(world: World, row: Row, where: dict[str, str], names: list[str]) -> None:
     """The plan that brings single hosts where the current deployment belongs."""
     living = world.living()
-    others = any(e.serving and e.name not in names for e in living)
-    astray = [e.name for e in sorted(living, key=lambda e: e.serving) if e.name in names]
     assert row.completes is not None
     resting = {n for n, t in row.completes.targets.items() if t.resting}
-    stages = plan_rollback(site(world), astray, untouched_serve=others, resting=resting)
+    idle = [e.name for e in living if world.sides and not (e.serving or e.name in resting or e.name in names)]
+    names = [*names, *idle]
+    others = any(e.serving and e.name not in names for e in living)
+    astray = [e.name for e in sorted(living, key=lambda e: e.serving) if e.name in names]
+    stages = plan_rollback(site(world), astray, untouched_serve=others, kept=idle, resting=resting)
     targets = []
     for e in living:
         to, back = where[e.name], world.back_for(None, where[e.name])
