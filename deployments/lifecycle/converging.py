@@ -51,7 +51,7 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
     )
     endpoints = rows.endpoints_of(installation)
     site = rows.site_of(installation, endpoints, policy_of(installation))
-    resting = _resting(current)
+    resting = rows.left_by(current)
     # Of two sides the whole one that should serve is given its traffic back, or is owed.
     idle = [e.name for e in endpoints if site.sides and not (e.serving or e.name in resting or e.name in names)]
     covered = {*names, *idle}
@@ -82,14 +82,9 @@ def _current(installation: Installation) -> Deployment:
     return current
 
 
-def _resting(current: Deployment) -> set[str]:
-    """Endpoints of the side that the current deployment left without traffic."""
-    return {t.name for t in current.targets.all() if t.resting}
-
-
 def _targets(deployment: Deployment, current: Deployment, names: Collection[str]) -> list[Target]:
     """Those astray are changed from now on; the others only count as serving."""
-    where, proven, resting = belongs(current), goods(deployment.installation), _resting(current)
+    where, proven, resting = belongs(current), goods(deployment.installation), rows.left_by(current)
     now = clock.now()
     return [
         Target(

@@ -133,7 +133,7 @@ def _ways_back(origin: Deployment, covered: Iterable[Target]) -> dict[str, str]:
     """
     covered, proven = list(covered), goods(origin.installation)
     planned = {t.name: t.back_content for t in origin.targets.all()}
-    relieved = {t.name for t in origin.targets.all() if t.resting}
+    relieved = rows.left_by(origin)
     if not relieved <= {t.name for t in covered}:
         relieved = set()  # single hosts of it: they stay like the others
     activated = _activated({origin.pk, *(t.deployment_id for t in covered)})

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from deployments.engine import plan as planning
 from deployments.engine.plan_back import plan_rollback
 from deployments.engine.stages import PlannedStage, Site
@@ -120,8 +122,17 @@ def write(deployment: Deployment, stages: Sequence[PlannedStage], targets: Seque
 
 
 def served_by(deployment: Deployment | None) -> set[str]:
-    """Of two sides the endpoints that a deployment gave the traffic to, or was about to."""
-    return {t.name for t in deployment.targets.all() if not t.resting} if deployment else set()
+    """Of two sides the living endpoints that a deployment gave the traffic to, or was about to."""
+    return {t.name for t in _living(deployment) if not t.resting} if deployment else set()
+
+
+def left_by(deployment: Deployment) -> set[str]:
+    """Of two sides the living endpoints that a deployment left without traffic, or was about to."""
+    return {t.name for t in _living(deployment) if t.resting}
+
+
+def _living(deployment: Deployment) -> QuerySet[Target]:
+    return deployment.targets.filter(endpoint__retired=False, endpoint__host__state="active")
 
 
 def undoing(

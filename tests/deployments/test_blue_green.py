@@ -13,6 +13,7 @@ from deployments.effects import Boundary
 from deployments.fleet import cooling
 from deployments.models import Deployment, Endpoint, Installation, Pool, Step
 from health.models import Window
+from releases.models import Version
 from tests.deployments.conftest import ALICE, BOB, Fleet
 from tests.deployments.killed import killed_at
 from tests.deployments.test_watching import backdate, judged, probes, traffic
@@ -348,3 +349,31 @@ def test_a_convergence_gives_the_whole_side_that_should_serve_its_traffic_back_o
     serving = {name for name, weight in fleet.traffic.read().items() if weight}
     assert serving == ({"staging-1-blue"} if is_sick else set(BLUE))
     assert ("staging-2-blue" in owed()) is is_sick
+
+
+def test_a_rollback_neither_asks_for_nor_waits_for_a_host_that_was_retired_since(fleet, here):
+    second = done(fleet, "1.1.0")
+    Endpoint.objects.filter(host__name="staging-2", slot="green").update(retired=True)
+    rollback, _ = lifecycle.roll_back(second.pk, actor=BOB, reason="wrong")
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed", rollback.reason
+    named = {name for step in rollback.steps.all() for name in step.removes} | set(
+        rollback.targets.values_list("name", flat=True)
+    )
+    assert "staging-2-green" not in named
+    assert {name for name, weight in fleet.traffic.read().items() if weight} == set(BLUE)
+
+
+def test_the_side_that_served_is_gone_back_to_only_where_it_is_good_though_one_of_it_was_retired(fleet, here):
+    second = done(fleet, "1.1.0")
+    Deployment.objects.update(good_at=clock.now())
+    third = done(fleet, "1.2.0")
+    Endpoint.objects.filter(host__name="staging-2", slot="green").update(retired=True)
+    Version.objects.filter(pk=second.version_id).update(withdrawn_at=clock.now())
+    window = Window.objects.get(subject=third.pk, kind="after")
+    judged(backdate(window, 5), traffic(window, requests=50, errors=40))
+    fleet.run()
+    rollback = third.rollbacks.get()
+    assert (rollback.status, rollback.version.number) == ("deployed", "1.0.0"), rollback.reason
+    assert {t.to_content.rsplit("-", 1)[0] for t in rollback.targets.filter(resting=False)} == {"1.0.0"}

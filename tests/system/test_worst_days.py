@@ -40,9 +40,9 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path, database: Path) -> Ite
         yield made
 
 
-def steps(scene: Scene, deployment: str, kind: str) -> list[dict[str, Any]]:
+def steps(scene: Scene, deployment: str, kind: str = "") -> list[dict[str, Any]]:
     found = scene.rig.client.get(f"/deployments/{deployment}/steps")
-    return [step for step in found if step["kind"] == kind]
+    return [step for step in found if kind in ("", step["kind"])]
 
 
 def waits_at(scene: Scene, deployment: str, weight: int) -> bool:
@@ -63,7 +63,7 @@ def go_on(scene: Scene, deployment: str) -> None:
 def says(scene: Scene, deployment: str) -> str:
     """Everything that is told of it now."""
     told = scene.rig.client.get(f"/deployments/{deployment}/explain")
-    return f"{told} {[step['reason'] for step in steps(scene, deployment, 'weigh')]}"
+    return f"{told} {[step['reason'] for step in steps(scene, deployment)]}"
 
 
 def seen(scene: Scene, before: dict[str, Any]) -> dict[str, int]:
@@ -93,6 +93,7 @@ def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it
 
     serving = next(name for name, weight in traffic.read().items() if weight)
     scene.edit("plain", serving, 7)
+    wait_until(lambda: traffic.read()[serving] == 7, seconds=10, what="the balancer routes by what was edited")
     go_on(scene, deployment)
     until_asked(scene, deployment, 50)
     assert "which is not what we had set" in says(scene, deployment)

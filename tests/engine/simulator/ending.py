@@ -107,7 +107,7 @@ def ways_back(world: World, row: Row, hosts: list[Target], also: Row | None) -> 
     """Where each goes: as planned, unless that was undone or withdrawn since."""
     proven, activated = world.goods(), activations(world, row, also)
     found: dict[str, str | None] = {}
-    relieved = {n for n, t in row.targets.items() if t.resting}
+    relieved = planning.left_by(world, row)
     if not relieved <= {t.endpoint for t in hosts}:
         relieved = set()
     for target in hosts:
@@ -158,7 +158,7 @@ def begin_rollback(world: World, origin: Row, also: Row | None = None, to: str |
 def _serving_then(world: World, origin: Row, to: dict[str, str | None]) -> list[str | None]:
     if not world.sides:
         return list(to.values())
-    left = planning.served_by(origin)
+    left = planning.served_by(world, origin)
     return [to.get(e.name, e.recorded) for e in world.living() if e.name not in left]
 
 

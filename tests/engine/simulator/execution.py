@@ -79,7 +79,7 @@ def _changes_the_resting_side(world: World, row: Row) -> bool:
         resting, _ = planning.site(world).fleet.split()
     except Unfit:
         return False
-    return set(resting) == planning.served_by(row)
+    return set(resting) == planning.served_by(world, row)
 
 
 def _behind(world: World, row: Row) -> str:

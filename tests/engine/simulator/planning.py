@@ -78,7 +78,7 @@ def undoing(world: World, rollback: Row, covered: list[Target], to: dict[str, st
     by_name = {t.endpoint: t for t in covered}
     untouched = any(e.serving and e.name not in by_name for e in world.living())
     origin = rollback.reverts
-    leaves = served_by(origin) if world.sides and origin else set()
+    leaves = served_by(world, origin) if world.sides and origin else set()
     rests = [n for n in names if n in leaves]
     kept = [n for n in names if world.balanced and n not in (rests if world.sides else activated)]
     plan = plan_rollback(site(world), names, untouched_serve=untouched, kept=kept, resting=sorted(leaves))
@@ -97,16 +97,21 @@ def undoing(world: World, rollback: Row, covered: list[Target], to: dict[str, st
     write(world, rollback, stages, targets)
 
 
-def served_by(row: Row) -> set[str]:
-    """Of two sides the endpoints that a deployment gave the traffic to, or was about to."""
-    return {n for n, t in row.targets.items() if not t.resting}
+def served_by(world: World, row: Row) -> set[str]:
+    """Of two sides the living endpoints that a deployment gave the traffic to, or was about to."""
+    return {e.name for e in world.living() if e.name in row.targets and not row.targets[e.name].resting}
+
+
+def left_by(world: World, row: Row) -> set[str]:
+    """Of two sides the living endpoints that a deployment left without traffic, or was about to."""
+    return {e.name for e in world.living() if e.name in row.targets and row.targets[e.name].resting}
 
 
 def converging(world: World, row: Row, where: dict[str, str], names: list[str]) -> None:
     """The plan that brings single hosts where the current deployment belongs."""
     living = world.living()
     assert row.completes is not None
-    resting = {n for n, t in row.completes.targets.items() if t.resting}
+    resting = left_by(world, row.completes)
     idle = [e.name for e in living if world.sides and not (e.serving or e.name in resting or e.name in names)]
     names = [*names, *idle]
     others = any(e.serving and e.name not in names for e in living)
