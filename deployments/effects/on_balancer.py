@@ -101,9 +101,14 @@ def _name_live(work: Work, names: Sequence[str]) -> None:
 
 
 def shift(work: Work) -> Answer:
-    """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess."""
+    """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess.
+
+    Of the hosts that the step names, where it does: the others may be changed still by a worker that is lost.
+    """
     # A changed host counts once it was seen to run where it goes back to; the others run what we recorded.
-    there = [t for t in work.targets.values() if t.to_content and not t.resting and t.observed in ("", t.to_content)]
+    named = work.step.input.get("endpoints", list(work.targets))
+    targets = [t for name, t in work.targets.items() if name in named]
+    there = [t for t in targets if t.to_content and not t.resting and t.observed in ("", t.to_content)]
     asked = _ask(work, [t for t in there if t.state != TargetState.OWED])
     proven = [target.name for target, health in asked if health.healthy]
     before = _weights(work.installation)

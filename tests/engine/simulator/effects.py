@@ -181,7 +181,8 @@ def switch(world: World, flight: Flight, step: Step) -> Answer:
 def shift(world: World, flight: Flight, step: Step) -> Answer:
     """All traffic to the side that proves healthy now; where no side does, nothing moves."""
     row, before = flight.row, _weights(world)
-    targets = [t for t in row.targets.values() if t.to_content and not t.resting]
+    named = row.planned[step.id].input.get("endpoints", list(row.targets))
+    targets = [t for t in row.targets.values() if t.to_content and not t.resting and t.endpoint in named]
     there = [t for t in targets if row.seen.get(t.endpoint, "") in ("", t.to_content)]
     leaving = [t.endpoint for t in row.targets.values() if t.claimed or t.resting]
     changed = leaving if "only what changed" in world.defences else list(before)
