@@ -31,8 +31,8 @@ def effect(world: World, flight: Flight) -> Answer:
 
 
 def _stop(world: World, flight: Flight, step: Step) -> Answer:
-    if step.target:
-        _change(world, flight, step.target, "stop")
+    if name := step.target or flight.row.planned[step.id].input.get("endpoint"):
+        _change(world, flight, name, "stop")
     return failed(f"stopped: {flight.row.aborting}", permanent=True)
 
 
@@ -238,7 +238,8 @@ def once(world: World, flight: Flight, step: Step) -> Answer:
     name = flight.row.planned[step.id].input["endpoint"]
     world.hosts[name].reach(world.now)
     _change(world, flight, name, step.kind)
-    world.memory.once[step.id] += 1
+    if world.hosts[name].once(_key(flight.row, step)) or "once by one name" not in world.defences:
+        world.memory.once[step.id] += 1
     return passed()
 
 
