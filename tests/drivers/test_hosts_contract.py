@@ -335,9 +335,13 @@ def test_a_command_is_ended_and_is_not_begun_again(bed: Bed, by: str) -> None:
 
 def test_a_command_ends_by_its_deadline(bed: Bed) -> None:
     prepare(bed, ONE)
-    with pytest.raises(ActTimedOut) as caught:
+
+    def run_out() -> None:
         once(bed, f"sleep 600; echo 1 >>{bed.folder}/ran", fence=2, deadline=1)
         wait_until(lambda: bed.hosts.status(bed.host, bed.site, "o").state != "running", seconds=20, what="it ends")
+
+    with pytest.raises(ActTimedOut) as caught:
+        run_out()
     assert caught.value.code == "deadline"
     with refused("broke_off"):
         once(bed, "true", fence=3)

@@ -23,7 +23,7 @@ FINDS = {
     "lease": (11, "2:"),
     "live before said": (10_215, "7:"),
     "look before change": (9, "5:"),
-    "once by one name": (347, "2:"),
+    "once by one name": (18, "2:"),
     "only what changed": (209, "4:"),
     "owed stays out": (5_013, "7:"),
     "proof of health": (43, "7:"),
