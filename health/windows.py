@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -46,14 +47,23 @@ def next_sample(window: Window, now: datetime) -> datetime:
     return now + (min(DENSE, every) if young else every)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was measured of a window: since when it counts, its own content, and what that is compared with."""
+
+    opened_at: datetime
+    samples: tuple[Sample, ...]
+    baseline: Baseline
+
+
 def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Verdict:
     """Judge what was measured of the content for this subject, bakes included."""
-    opened, mine, still = sampled(window, now)
+    seen = sampled(window, now)
     return judge(
         kept(window.rules),
-        mine,
-        Baseline(still_on_from=still),
-        opened_at=opened,
+        seen.samples,
+        seen.baseline,
+        opened_at=seen.opened_at,
         closes_at=now if close_now else window.closes_at,
         now=now,
         endpoints=tuple(window.endpoints),
@@ -61,8 +71,9 @@ def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Ver
     )
 
 
-def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ...], tuple[Sample, ...]]:
-    """Since when it counts, what was measured of its content until then, and of the hosts still on the old one."""
+def sampled(window: Window, until: datetime) -> Seen:
+    """What was measured until then. The long window counts the bakes of its deployment as well: in them, hosts that
+    run its content by now were on the old one."""
     after = window.kind == Window.Kind.AFTER
     mine = Window.objects.filter(subject=window.subject, content=window.content)
     opened = mine.aggregate(first=Min("opens_at"))["first"] if after else window.opens_at
@@ -70,10 +81,15 @@ def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ..
         window__in=mine if after else mine.filter(pk=window.pk), at__gte=opened, at__lte=until
     )
     samples = [as_sample(row) for row in rows]
-    of_mine = tuple(
-        s for s in samples if s.endpoint in window.endpoints or (s.source.startswith(CHECK) and not s.endpoint)
-    )
-    return opened, of_mine, tuple(s for s in samples if s.endpoint in window.baseline)
+    contents = {name: spot.get("content") for name, spot in window.endpoints.items()}
+    mine, before_change = [], []
+    for sample in samples:
+        if sample.source.startswith(CHECK) and not sample.endpoint:
+            mine.append(sample)
+        elif sample.endpoint in contents:
+            (mine if sample.content == contents[sample.endpoint] else before_change).append(sample)
+    still = tuple(sample for sample in samples if sample.endpoint in window.baseline)
+    return Seen(opened, tuple(mine), Baseline(still, (), tuple(before_change)))
 
 
 def checks_of(window: Window) -> tuple[Check, ...]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+
+from django.db.models import QuerySet
 
 from aureus import clock
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from deployments.engine.status import TargetState
 from deployments.lifecycle import rows
-from deployments.models import Deployment, Endpoint, Installation
+from deployments.models import Deployment, Endpoint, Installation, Target
 from deployments.outside import site_of
 from deployments.policy import Policy
 from deployments.snapshot import policy_of
@@ -120,8 +122,8 @@ def open_after(deployment: Deployment) -> Window | None:
     if deployment.is_convergence:
         return None  # the window of the deployment that it completes is the one that counts
     policy = policy_of(deployment.installation)
-    arrived = deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False, resting=False)
-    targets = list(arrived.select_related("endpoint__host", "endpoint__installation__environment"))
+    everywhere = list(_targets(deployment))
+    targets = [t for t in everywhere if t.state == TargetState.ON_TO and t.claimed_at and not t.resting]
     if not targets:
         return None
     now = clock.now()
@@ -131,6 +133,7 @@ def open_after(deployment: Deployment) -> Window | None:
         kind=Window.Kind.AFTER,
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in targets},
+        baseline=_still_on_from(deployment, everywhere),
         rules=dict(policy.rules),
         checks=checks_of(deployment.installation, [t.endpoint for t in targets], deployment.version.content),
         armed=armed,
@@ -144,9 +147,8 @@ def open_after(deployment: Deployment) -> Window | None:
 def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Window:
     """The short window between batches: the changed hosts, beside those that still run the old version."""
     policy = policy_of(deployment.installation)
-    targets = deployment.targets.select_related("endpoint__host", "endpoint__installation__environment")
+    targets = list(_targets(deployment))
     changed = [t for t in targets if t.state == TargetState.ON_TO]
-    untouched = [t for t in targets if t.claimed_at is None and t.from_content]
     now = clock.now()
     return Window.objects.create(
         subject=deployment.id,
@@ -154,7 +156,7 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in changed if t.name in names}
         or {t.name: watched(t.endpoint, t.to_content) for t in changed},
-        baseline={t.name: watched(t.endpoint, t.from_content) for t in untouched},
+        baseline=_still_on_from(deployment, targets),
         rules=bake_rules(policy, seconds),
         checks=checks_of(deployment.installation, [t.endpoint for t in changed], deployment.version.content),
         armed=policy.automatic_rollback,
@@ -163,6 +165,23 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         sample_seconds=policy.sample,
         next_sample_at=now,
     )
+
+
+def _targets(deployment: Deployment) -> QuerySet[Target]:
+    return deployment.targets.select_related("endpoint__host", "endpoint__installation__environment")
+
+
+def _still_on_from(deployment: Deployment, targets: Iterable[Target]) -> dict[str, Any]:
+    """Those that run the old version still: no step has claimed them yet, or they are the side that rests.
+
+    That side has lost its traffic and goes on running, until it was cooled. Neither what a rollback leaves is a
+    measure, nor a host that is owed: it is no witness.
+    """
+    if deployment.is_rollback:
+        return {}
+    runs = [t for t in targets if (t.endpoint.cooled_at is None if t.resting else t.claimed_at is None)]
+    witnesses = [t for t in runs if t.from_content and t.state != TargetState.OWED and not t.endpoint.owed]
+    return {t.name: watched(t.endpoint, t.from_content) for t in witnesses if not t.endpoint.retired}
 
 
 def bake_rules(policy: Policy, seconds: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aureus.journal.refusals import Invalid
 from deployments import lifecycle
 from deployments.effects import Boundary
 from deployments.fleet import cooling
+from deployments.lifecycle import windows
 from deployments.models import Deployment, Endpoint, Installation, Pool, Step
 from health.models import Window
 from releases.models import Version
@@ -197,6 +198,80 @@ def test_the_open_window_watches_the_side_that_serves_and_undoes_by_itself(fleet
     second.refresh_from_db()
     assert second.status == "rolled_back"
     assert fleet.traffic.read() == AT_BLUE
+
+
+def baked(fleet: Sided) -> tuple[Deployment, Window]:
+    """1.1.0 has all traffic and is watched; 1.0.0 is the warm side."""
+    deployment = asked(fleet, bake=10.0)
+    fleet.play_until(lambda: Window.objects.filter(subject=deployment.pk, kind="bake").exists())
+    fleet.play_until(lambda: not deployment.steps.filter(status="running").exists())
+    return deployment, backdate(Window.objects.get(subject=deployment.pk, kind="bake"), 5)
+
+
+def after(fleet: Sided) -> tuple[Deployment, Window]:
+    """1.1.0 is deployed and has all traffic; 1.0.0 is the warm side."""
+    deployment = done(fleet, "1.1.0")
+    return deployment, backdate(Window.objects.get(subject=deployment.pk, kind="after"), 5)
+
+
+def undisturbed(fleet: Sided, deployment: Deployment) -> bool:
+    """All traffic is where it was, and no service was started by anybody."""
+    starts = {(name, slot): fleet.starts(name, slot) for name in ("staging-1", "staging-2") for slot in PORTS.values()}
+    return fleet.traffic.read() == AT_GREEN and set(starts.values()) == {1} and not deployment.rollbacks.exists()
+
+
+WATCHED = {"bake": baked, "after": after}
+
+
+@pytest.mark.parametrize("kind", WATCHED)
+@pytest.mark.parametrize("by", ["requests", "probes"])
+def test_when_both_versions_are_sick_nothing_is_moved_and_people_are_told(fleet, here, kind, by):
+    deployment, window = WATCHED[kind](fleet)
+    assert sorted(window.baseline) == sorted(BLUE)
+    sick = probes(window, healthy=False, count=2, names=[*GREEN, *BLUE])
+    more = traffic(window, requests=50, errors=40) if by == "requests" else []
+    assert judged(window, [*sick, *more]) == []
+    window.refresh_from_db()
+    assert (window.closed_at, window.cause) == (None, "common_cause")
+    assert window.record["rule"] == ("hard_stop_errors" if by == "requests" else "hard_stop_probes")
+    assert "(common_cause)" in deployment.incidents.get().text
+    fleet.run(rounds=20) if kind == "after" else None
+    assert undisturbed(fleet, deployment)
+
+
+@pytest.mark.parametrize("kind", WATCHED)
+def test_when_both_are_well_again_it_goes_on_and_what_failed_meanwhile_does_not_count(fleet, here, kind):
+    deployment, window = WATCHED[kind](fleet)
+    judged(window, [*probes(window, healthy=False, count=2, names=[*GREEN, *BLUE]),
+                    *traffic(window, requests=50, errors=40)])  # fmt: skip
+    assert judged(window, probes(window, healthy=True, count=1, names=[*GREEN, *BLUE])) == []
+    window.refresh_from_db()
+    assert (window.closed_at, window.held_since, window.cause) == (None, None, "")
+    judged(backdate(window, 0, close=True), probes(window, healthy=True, count=30, names=[*GREEN, *BLUE]))
+    window.refresh_from_db()
+    assert window.verdict == "pass", window.record["sentence"]
+    fleet.run()
+    deployment.refresh_from_db()
+    assert (deployment.status, deployment.good_at is not None) == ("deployed", kind == "after")
+    assert undisturbed(fleet, deployment)
+
+
+@pytest.mark.parametrize("kind", WATCHED)
+def test_when_only_the_new_side_is_sick_it_goes_back_at_once(fleet, here, kind):
+    deployment, window = WATCHED[kind](fleet)
+    well = probes(window, healthy=True, count=2, names=BLUE)
+    [woken] = {lane for _, lane in judged(window, [*probes(window, healthy=False, count=2), *well])} & {"rollback"}
+    fleet.run()
+    assert (woken, deployment.rollbacks.get().status) == ("rollback", "deployed")
+    assert fleet.traffic.read() == AT_BLUE
+
+
+def test_a_side_that_was_stopped_by_us_is_no_witness(fleet, here):
+    deployment, window = after(fleet)
+    Endpoint.objects.filter(slot="blue").update(cooled_at=clock.now())
+    Window.objects.all().delete()
+    opened = windows.open_after(deployment)
+    assert opened is not None and opened.baseline == {}
 
 
 def test_a_canary_between_two_sides_needs_no_host_to_be_taken_out(fleet, here):
