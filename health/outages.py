@@ -10,7 +10,7 @@ from health.measured import Sample, probes_of
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """From the first probes that failed on every host of both versions to the first one that did not; None: it lasts."""
+    """From the first probes that failed on every host of both versions until one does not; None: it lasts."""
 
     begins: datetime
     ends: datetime | None
@@ -36,7 +36,7 @@ def outages(new: Iterable[Sample], old: Iterable[Sample]) -> tuple[Outage, ...]:
 
 
 def outside(samples: Iterable[Sample], times: Sequence[Outage], lag: timedelta) -> tuple[Sample, ...]:
-    """The samples outside of the outages that are over. What is counted may be told of as late as `lag`; probes are not."""
+    """The samples outside of the outages that are over. Counts may come as late as `lag`, probes come at once."""
     spans = [(one.begins, one.ends) for one in times if one.ends is not None]
     return tuple(
         sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from deployments.models import Deployment, Endpoint, Installation, Target
 from deployments.outside import site_of
 from deployments.policy import Policy
 from deployments.snapshot import policy_of
-from health import windows
+from health import earlier, windows
 from health.models import Window
 from health.sources import promql
 from health.sources.declared import INTERVAL, QUERIES
@@ -134,6 +135,7 @@ def open_after(deployment: Deployment) -> Window | None:
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in targets},
         baseline=_still_on_from(deployment, everywhere),
+        before=_before_start(deployment, everywhere),
         rules=dict(policy.rules),
         checks=checks_of(deployment.installation, [t.endpoint for t in targets], deployment.version.content),
         armed=armed,
@@ -157,6 +159,7 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in changed if t.name in names}
         or {t.name: watched(t.endpoint, t.to_content) for t in changed},
         baseline=_still_on_from(deployment, targets),
+        before=_before_start(deployment, targets),
         rules=bake_rules(policy, seconds),
         checks=checks_of(deployment.installation, [t.endpoint for t in changed], deployment.version.content),
         armed=policy.automatic_rollback,
@@ -182,6 +185,16 @@ def _still_on_from(deployment: Deployment, targets: Iterable[Target]) -> dict[st
     runs = [t for t in targets if (t.endpoint.cooled_at is None if t.resting else t.claimed_at is None)]
     witnesses = [t for t in runs if t.from_content and t.state != TargetState.OWED and not t.endpoint.owed]
     return {t.name: watched(t.endpoint, t.from_content) for t in witnesses if not t.endpoint.retired}
+
+
+def _before_start(deployment: Deployment, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """What served here before: of two sides the one that rests now. What a rollback undid is no measure."""
+    if deployment.is_rollback or deployment.started_at is None:
+        return []
+    served = [t for t in targets if t.resting] or targets
+    contents = Counter(t.from_content for t in served if t.from_content).most_common(1)
+    subjects = deployment.installation.deployments.exclude(pk=deployment.pk).values("id")
+    return earlier.before_start(subjects, contents[0][0], deployment.started_at) if contents else []
 
 
 def bake_rules(policy: Policy, seconds: float) -> dict[str, Any]:

@@ -267,7 +267,7 @@ def test_when_only_the_new_side_is_sick_it_goes_back_at_once(fleet, here, kind):
 
 
 def test_a_side_that_was_stopped_by_us_is_no_witness(fleet, here):
-    deployment, window = after(fleet)
+    deployment, _ = after(fleet)
     Endpoint.objects.filter(slot="blue").update(cooled_at=clock.now())
     Window.objects.all().delete()
     opened = windows.open_after(deployment)
