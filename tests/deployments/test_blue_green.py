@@ -1,5 +1,6 @@
 """Two sides of which one serves: the other is changed and proven, then all traffic is switched, and back."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import ClassVar
 
@@ -14,11 +15,13 @@ from deployments.fleet import cooling
 from deployments.lifecycle import windows
 from deployments.models import Deployment, Endpoint, Installation, Pool, Step
 from health.models import Window
+from health.sources.probe import HealthAnswer
 from releases.models import Version
 from tests.deployments.conftest import ALICE, BOB, Fleet
 from tests.deployments.killed import killed_at
 from tests.deployments.test_watching import backdate, judged, probes, traffic
 from tests.deployments.test_way_back import play_out
+from tests.health.web import Site, site
 
 BLUE, GREEN = ("staging-1-blue", "staging-2-blue"), ("staging-1-green", "staging-2-green")
 AT_BLUE = {**dict.fromkeys(BLUE, 100), **dict.fromkeys(GREEN, 0)}
@@ -53,9 +56,9 @@ class Sided(Fleet):
 
 
 @pytest.fixture
-def fleet(transactional_db) -> Sided:
+def fleet(request, transactional_db) -> Sided:
     Sided.stopped.clear()
-    return Sided()
+    return getattr(request, "param", Sided)()
 
 
 @pytest.fixture
@@ -312,6 +315,48 @@ def test_rolling_over_two_sides_is_refused(fleet, here):
     wish = lifecycle.Wish(strategy="rolling")
     with pytest.raises(Invalid, match="choose blue-green or canary"):
         lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE, wish=wish)
+
+
+class Answering(Sided):
+    """Hosts whose pages are answered by a real server, each below its own address."""
+
+    server = "http://not-yet"
+
+    def ask(self, url: str, expected: str | None, **how: object) -> HealthAnswer:
+        return super().ask(url.replace(f"{self.server}/", "http://"), expected, **how)
+
+
+@pytest.fixture
+def page(here) -> Iterator[Site]:
+    with site({f"/staging-{n}:{port}/ready": lambda _: (200, "yes") for n in (1, 2) for port in PORTS}) as web:
+        Answering.server = web.url
+        url = f"{web.url}/{{address}}:{{port}}"
+        Installation.objects.update(url=url, smoke=[{"name": "ready", "endpoint": "/ready"}])
+        yield web
+
+
+@pytest.mark.parametrize("fleet", [Answering], indirect=True)
+@pytest.mark.parametrize("fails_on", ["", "staging-2"])
+def test_a_smoke_test_that_fails_on_the_side_that_rests_keeps_all_traffic_where_it_is(fleet, here, page, fails_on):
+    if fails_on:
+        page.routes[f"/{fails_on}:8002/ready"] = lambda _: (500, "no")
+    deployment = asked(fleet)
+    fleet.play_until(lambda: deployment.steps.filter(kind="smoke", status__in=["passed", "failed"]).exists())
+    tested = deployment.steps.filter(kind="smoke").order_by("stage__position")[0]
+    assert {one.path for one in page.asked} == {f"/staging-{n}:8002/ready" for n in (1, 2)}
+    fleet.run()
+    deployment.refresh_from_db()
+    [switch] = deployment.steps.filter(kind="switch")
+    if not fails_on:
+        assert (tested.status, deployment.status, fleet.traffic.read()) == ("passed", "deployed", AT_GREEN)
+        assert tested.ended_at and switch.started_at and tested.ended_at < switch.started_at
+        return
+    assert (tested.status, tested.stage.name) == ("failed", "all hosts: smoke tests before it serves")
+    assert "staging-2-green: /ready answered 500 instead of 200" in tested.reason
+    assert (switch.attempts, switch.started_at, switch.status) == (0, None, "skipped")
+    assert all(weights == AT_BLUE for _, weights in fleet.traffic.changes)
+    assert (deployment.status, deployment.outcome, current(here)) == ("failed", "error", "1.0.0")
+    assert deployment.rollbacks.get().status == "deployed"
 
 
 WARM = 3600.0
