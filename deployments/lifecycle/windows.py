@@ -27,6 +27,9 @@ BAKE = {"min_requests": 30, "pass_confidence": 0.55}
 """Thresholds of a bake: 30 requests without an error are enough to go on by."""
 
 
+PROBED = ("health", "content", "field", "proof")
+
+
 def watched(endpoint: Endpoint, content: str) -> dict[str, Any]:
     """How an endpoint is measured, and which content it must prove to run."""
     installation = endpoint.installation
@@ -177,14 +180,20 @@ def _targets(deployment: Deployment) -> QuerySet[Target]:
 def _still_on_from(deployment: Deployment, targets: Iterable[Target]) -> dict[str, Any]:
     """Those that run the old version still: no step has claimed them yet, or they are the side that rests.
 
-    That side has lost its traffic and goes on running, until it was cooled. Neither what a rollback leaves is a
-    measure, nor a host that is owed: it is no witness.
+    That side has lost its traffic and goes on running, until it was cooled: it is probed and nothing else, since what
+    it counts then are the probes themselves. Neither what a rollback leaves is a measure, nor a host that is owed.
     """
     if deployment.is_rollback:
         return {}
     runs = [t for t in targets if (t.endpoint.cooled_at is None if t.resting else t.claimed_at is None)]
     witnesses = [t for t in runs if t.from_content and t.state != TargetState.OWED and not t.endpoint.owed]
-    return {t.name: watched(t.endpoint, t.from_content) for t in witnesses if not t.endpoint.retired}
+    spots = {t: watched(t.endpoint, t.from_content) for t in witnesses if not t.endpoint.retired}
+    return {t.name: _probed(spot) if t.claimed_at else spot for t, spot in spots.items()}
+
+
+def _probed(spot: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without its sources of traffic."""
+    return {name: spot[name] for name in PROBED}
 
 
 def _before_start(deployment: Deployment, targets: Sequence[Target]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What a window is compared with where no host is on the old version any more: earlier figures of that version."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -89,6 +90,19 @@ def test_without_such_figures_the_rule_does_not_apply(fleet, first, why):
     assert window.before == []
     assert judged(window, timed(window.endpoints, window.content, 0.4)) == []
     assert latency(window)["outcome"] == "not applied"
+
+
+def test_a_time_in_which_that_version_and_the_one_before_it_were_down_is_left_out(fleet, first):
+    ago, others = timedelta(minutes=20), ["elsewhere-1"]
+    down = [*probes(first, healthy=False, count=1), *probes(first, healthy=False, count=1, names=others)]
+    well = probes(first, healthy=True, count=1, names=others)
+    both = [*(replace(s, at=s.at - ago) for s in down), *(replace(s, at=s.at - ago + ago / 2) for s in well)]
+    other = [replace(s, content="0.9.0-0123456789ab") if s.endpoint in others else s for s in both]
+    windows.store(first, other)
+    watched_before(first, 0.1, ago=timedelta(minutes=15), errors=200)
+    watched_before(first, 0.1)
+    _, window = next_one(fleet)
+    assert [(row["requests"], row["errors"]) for row in window.before] == [(600, 0)]
 
 
 def test_what_a_rollback_undid_is_no_measure_of_what_it_brought(fleet, first):

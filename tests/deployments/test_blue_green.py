@@ -211,6 +211,15 @@ def baked(fleet: Sided) -> tuple[Deployment, Window]:
     return deployment, backdate(Window.objects.get(subject=deployment.pk, kind="bake"), 5)
 
 
+def after_bake(fleet: Sided) -> Window:
+    """The bake that is open passes; the window after `deployed`."""
+    bake = Window.objects.get(kind="bake", closed_at=None)
+    scraped = traffic(bake, requests=50, errors=0)
+    judged(backdate(bake, 15, close=True), [*probes(bake, healthy=True, count=15), *scraped])
+    fleet.play_until(lambda: Window.objects.filter(subject=bake.subject, kind="after").exists())
+    return Window.objects.get(subject=bake.subject, kind="after")
+
+
 def after(fleet: Sided) -> tuple[Deployment, Window]:
     """1.1.0 is deployed and has all traffic; 1.0.0 is the warm side."""
     deployment = done(fleet, "1.1.0")
@@ -267,6 +276,13 @@ def test_when_only_the_new_side_is_sick_it_goes_back_at_once(fleet, here, kind):
     fleet.run()
     assert (woken, deployment.rollbacks.get().status) == ("rollback", "deployed")
     assert fleet.traffic.read() == AT_BLUE
+
+
+def test_the_warm_side_is_probed_and_what_it_counts_is_no_measure_of_real_traffic(fleet, here):
+    Installation.objects.update(metrics_path="/metrics")
+    for window in (baked(fleet)[1], after_bake(fleet)):
+        assert {name: set(spot) for name, spot in window.baseline.items()} == {n: set(windows.PROBED) for n in BLUE}
+        assert all(spot["metrics"] for spot in window.endpoints.values())
 
 
 def test_a_side_that_was_stopped_by_us_is_no_witness(fleet, here):
