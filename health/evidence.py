@@ -64,13 +64,10 @@ def gather(
     """Sort samples into the window; what was measured before it opened or after `now` does not count."""
     inside = between(samples, opened_at, now)
     still = between(baseline.still_on_from, opened_at, now)
-    times, lag = outages(inside, still), timedelta(seconds=rules.stale_seconds)
-    counted = outside(inside, times, lag)
-    compared = replace(
-        baseline,
-        still_on_from=outside(still, times, lag),
-        before_change=between(baseline.before_change, opened_at, now),
-    )
+    changed = between(baseline.before_change, opened_at, now)
+    times, lag = outages(inside, (*still, *changed)), timedelta(seconds=rules.stale_seconds)
+    counted, still_up, changed_up = (outside(samples, times, lag) for samples in (inside, still, changed))
+    compared = replace(baseline, still_on_from=still_up, before_change=changed_up)
     sources = by_source(sample for sample in counted if is_traffic(sample)) or {"requests": []}
     traffic = [
         _traffic(rules, source, tuple(seen), compared, opened_at, now, closes_at) for source, seen in sources.items()

@@ -1,9 +1,8 @@
 """Times at which the old version and the new one were down together: they tell of what both need. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from health.measured import Sample, probes_of
 
@@ -17,21 +16,20 @@ class Outage:
 
 
 def outages(new: Iterable[Sample], old: Iterable[Sample]) -> tuple[Outage, ...]:
-    """Every time at which the newest probe of each host, of both versions, had failed; oldest first."""
-    seen = [(at, side, name, healthy) for side, all_of_it in (("new", new), ("old", old))
-            for name, probes in probes_of(all_of_it).items() for at, healthy in _answers(probes)]  # fmt: skip
-    if {side for _, side, _, _ in seen} != {"new", "old"}:
-        return ()
+    """Every time in which all probes of both versions failed, oldest first. One round of probes is of one moment."""
+    rounds: dict[datetime, dict[str, list[bool]]] = {}
+    for side, samples in (("new", new), ("old", old)):
+        for probes in probes_of(samples).values():
+            for probe in probes:
+                rounds.setdefault(probe.at, {}).setdefault(side, []).append(bool(probe.healthy))
     found: list[Outage] = []
-    # Who was not asked yet counts as well.
-    newest = {(side, name): True for _, side, name, _ in seen}
-    for at, group in groupby(sorted(seen), key=lambda one: one[0]):
-        newest |= {(side, name): healthy for _, side, name, healthy in group}
-        down, lasts = not any(newest.values()), bool(found) and found[-1].ends is None
-        if down and not lasts:
+    for at in sorted(rounds):
+        answers, lasts = rounds[at], bool(found) and found[-1].ends is None
+        well = any(map(any, answers.values()))
+        if lasts and well:
+            found[-1] = replace(found[-1], ends=at)
+        elif len(answers) == 2 and not (lasts or well):
             found.append(Outage(at, None))
-        elif lasts and not down:
-            found[-1] = Outage(found[-1].begins, at)
     return tuple(found)
 
 
@@ -46,8 +44,3 @@ def outside(samples: Iterable[Sample], times: Sequence[Outage], lag: timedelta) 
             for begins, ends in spans
         )
     )
-
-
-def _answers(probes: Sequence[Sample]) -> list[tuple[datetime, bool]]:
-    """When each probe was made and what it said; of one moment the failed one counts, which is the last."""
-    return list({probe.at: bool(probe.healthy) for probe in probes}.items())

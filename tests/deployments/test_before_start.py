@@ -93,12 +93,12 @@ def test_without_such_figures_the_rule_does_not_apply(fleet, first, why):
 
 
 def test_a_time_in_which_that_version_and_the_one_before_it_were_down_is_left_out(fleet, first):
-    ago, others = timedelta(minutes=20), ["elsewhere-1"]
-    down = [*probes(first, healthy=False, count=1), *probes(first, healthy=False, count=1, names=others)]
-    well = probes(first, healthy=True, count=1, names=others)
-    both = [*(replace(s, at=s.at - ago) for s in down), *(replace(s, at=s.at - ago + ago / 2) for s in well)]
-    other = [replace(s, content="0.9.0-0123456789ab") if s.endpoint in others else s for s in both]
-    windows.store(first, other)
+    now, other = clock.now(), "0.9.0-0123456789ab"
+    for ago, healthy in ((20, False), (10, True)):
+        both = probes(first, healthy=healthy, count=1, names=["staging-1", "resting"])
+        at = now - timedelta(minutes=ago)
+        rounds = [replace(s, at=at, content=other if s.endpoint == "resting" else s.content) for s in both]
+        windows.store(first, rounds)
     watched_before(first, 0.1, ago=timedelta(minutes=15), errors=200)
     watched_before(first, 0.1)
     _, window = next_one(fleet)

@@ -286,8 +286,8 @@ def test_a_rate_no_worse_than_before_passes_and_says_so():
             "hard_stop_probes",
         ),
         (
-            [probe(s, False) for s in range(290, 600)] + probes(9, endpoint="h3"),
-            [probe(s, False, "h2") for s in range(290, 600)] + probes(9, endpoint="h4"),
+            [probe(s, False) for s in range(290, 600)] + probes(310, endpoint="h3"),
+            [probe(s, False, "h2") for s in range(290, 600)] + probes(310, endpoint="h4"),
             "unhealthy",
         ),
     ],
@@ -361,6 +361,16 @@ def test_an_old_side_that_is_down_alone_hides_nothing_afterwards():
     broken = [scrape(second, 20, 4) for second in range(0, 300, 10)]
     well, old = together(0, 0, endpoint="h1"), together(10, 290, endpoint="warm-1")
     assert short(verdict([*broken, *well], old, now=299, closes=None)) == ("fail", "error_rate")
+
+
+def test_an_outage_in_a_bake_does_not_fail_the_window_after_in_which_nobody_is_on_the_old_version():
+    """h2 was on the old version until 300 s; both were down from 100 s to 200 s."""
+    new = [*together(100, 200, endpoint="h1"), *(p for p in together(0, 0, endpoint="h2") if p.at >= at(300))]
+    old = [p for p in together(100, 200, endpoint="h2") if p.at < at(300)]
+    broken = [scrape(second, 20, 20 if 100 <= second <= 260 else 0) for second in range(0, 600, 10)]
+    changed = Baseline((), (), tuple(old))
+    answer = judge(RULES, [*new, *broken], changed, opened_at=OPENED, closes_at=CLOSES, now=at(600))
+    assert (answer.result, answer.basis) == ("pass", "traffic")
 
 
 def test_a_quiet_service_passes_on_its_probes_though_both_versions_were_down_for_a_while():
