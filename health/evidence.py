@@ -65,7 +65,8 @@ def gather(
     inside = between(samples, opened_at, now)
     still = between(baseline.still_on_from, opened_at, now)
     changed = between(baseline.before_change, opened_at, now)
-    times, lag = outages(inside, (*still, *changed)), timedelta(seconds=rules.stale_seconds)
+    old, lag = (*still, *changed), timedelta(seconds=rules.stale_seconds)
+    times = outages(inside, old) if old else ()
     counted, still_up, changed_up = (outside(samples, times, lag) for samples in (inside, still, changed))
     compared = replace(baseline, still_on_from=still_up, before_change=changed_up)
     sources = by_source(sample for sample in counted if is_traffic(sample)) or {"requests": []}
