@@ -10,7 +10,6 @@ from deployments import lifecycle, replay
 from deployments.models import Deployment
 from health import earlier, windows
 from health.models import Sample, Window
-from health.sample_rows import MOST as LARGEST
 from health.verdicts import Sample as Measured
 from tests.deployments.conftest import ALICE, Fleet
 from tests.deployments.test_watching import backdate, judged, probes, window_of
@@ -76,11 +75,11 @@ def test_a_rate_of_errors_that_was_there_before_passes_and_says_so(fleet, first)
     assert "no worse than before" in window.record["sentence"]
 
 
-@pytest.mark.parametrize("why", ["too long ago", "it failed", "another version", "only probes", "never watched"])
+@pytest.mark.parametrize("why", ["too long ago", "it failed", "another version", "only probes"])
 def test_without_such_figures_the_rule_does_not_apply(fleet, first, why):
     if why == "only probes":
         windows.store(first, probes(first, healthy=True, count=5))
-    elif why != "never watched":
+    else:
         watched_before(first, 0.1, ago=earlier.OLDEST + timedelta(minutes=1) if why == "too long ago" else timedelta(0))
     if why == "it failed":
         Window.objects.filter(pk=first.pk).update(verdict="fail", closed_at=clock.now())
@@ -125,12 +124,6 @@ def test_only_so_many_samples_are_read_and_only_as_the_window_opens(fleet, first
     now = clock.now()
     with django_assert_num_queries(2):
         windows.verdict_of(window, now)
-
-
-def test_the_largest_counts_are_kept_as_they_are(fleet, first):
-    windows.store(first, [Measured("staging-1", first.content, "scrape", "counts", clock.now(), LARGEST, 0)] * 3)
-    _, window = next_one(fleet)
-    assert window.before[0]["requests"] == 3 * LARGEST
 
 
 def test_a_policy_tried_on_it_compares_with_the_same(fleet, first):
