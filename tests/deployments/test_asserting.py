@@ -83,7 +83,8 @@ def test_the_next_step_puts_right_what_somebody_did_to_the_file_and_says_so(flee
     fleet.play_until(lambda: second.steps.filter(kind="drain", status="passed").exists())
     setattr(fleet.traffic, wrong, True)
     fleet.play_until(lambda: second.steps.filter(kind="put_in", status="passed").exists())
-    assert said in second.steps.filter(kind="put_in", status="passed").first().reason
+    [step] = second.steps.filter(kind="put_in", status="passed")
+    assert said in step.reason
     assert not getattr(fleet.traffic, wrong)
     fleet.run()
     second.refresh_from_db()
