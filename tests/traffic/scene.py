@@ -43,15 +43,15 @@ POLICY = {
     "healthy_within": 30, "drain_within": 30, "weights": [10, 50, 100], "rules": {"min_probes": 2, "min_requests": 20},
 }  # fmt: skip
 CLIENTS, RATE = 20, 400
-"""Of each application; requests a second."""
+"""Of each application: how many, and requests a second."""
 
 
 class Scene:
     """Begun by `with`; one kind of balancer."""
 
-    def __init__(self, folder: Path, kind: str, hosts: int = len(HOSTS), **policy: object) -> None:
+    def __init__(self, folder: Path, kind: str, hosts: int = len(HOSTS), rate: int = RATE, **policy: object) -> None:
         self.kind, begin = KINDS[kind]
-        self.hosts = HOSTS[:hosts]
+        self.hosts, self.rate = HOSTS[:hosts], rate
         self.policy = POLICY | policy
         self.folder = folder
         self.rig = Rig(folder)
@@ -222,7 +222,7 @@ class Scene:
     def begin_load(self, application: str) -> None:
         """Steady keep-alive clients, half of their requests POST, none of them ever repeated."""
         words = [sys.executable, load.__file__, f"http://{self.listens[application]}/"]
-        words += ["--clients", str(CLIENTS), "--rate", str(RATE), "--posts", "0.5"]
+        words += ["--clients", str(CLIENTS), "--rate", str(self.rate), "--posts", "0.5"]
         self.loads[application] = children.start(words, self._log(application))
         wait_until(lambda: self.figures(application).get("sent"), seconds=30, what=f"load on {application}")
 
