@@ -56,9 +56,9 @@ class Traffic(Protocol):
         """Look through the running balancer whether these weights are live."""
 
     def edited(self, weights: Mapping[str, int]) -> bool:
-        """Say whether somebody else changed our files on the balancer's host, which were written for these weights.
+        """Say whether our files on the balancer's host are not as they were written for these weights.
 
-        Every endpoint must be named. Settings that were declared anew and are not live yet are no edit. Raises
+        Then somebody edited them, or a change broke off. Every endpoint must be named. Settings that were declared anew and are not live yet are no edit. Raises
         TrafficError.
         """
 
