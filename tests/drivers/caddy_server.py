@@ -19,7 +19,7 @@ from aureus.demo import webapp
 from deployments.drivers.caddy import CaddyTraffic
 from deployments.drivers.caddy_config import CaddySite, first_config
 from deployments.drivers.errors import ActRefused
-from deployments.drivers.traffic import TrafficError
+from deployments.drivers.traffic import Traffic, TrafficError
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 20) -> None:
@@ -160,7 +160,7 @@ def serving(shell: LocalShell, site: CaddySite, endpoints: dict[str, str]) -> Ca
     return traffic
 
 
-def live(traffic: CaddyTraffic) -> dict[str, int] | None:
+def live(traffic: Traffic) -> dict[str, int] | None:
     try:
         return traffic.read()
     except TrafficError:

@@ -12,6 +12,7 @@ import pytest
 
 from aureus.demo.machines import Machine
 from tests.conftest import wait_until
+from tests.drivers.caddy_server import live
 from tests.traffic.scene import Scene
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -86,6 +87,7 @@ def cut_off(machine: Machine, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+@pytest.mark.parametrize("scene", ["haproxy", "caddy", "nginx-lua"], indirect=True)
 def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it_saw(scene: Scene, database: Path):
     deployment, number = scene.ask("plain", "canary", database=str(database))
     until_asked(scene, deployment, 25)
@@ -114,7 +116,8 @@ def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it
     wanted = traffic.read()
     scene.balancer.stop(signal.SIGKILL)
     scene.balancer.start()
-    wait_until(lambda: traffic.verify(wanted), seconds=20, what="the weights survived")
+    wait_until(lambda: live(traffic), seconds=20, what="the balancer's listener")
+    assert traffic.verify(wanted)
     assert not traffic.edited(wanted)
     restarted = scene.figures("plain")
     go_on(scene, deployment)
