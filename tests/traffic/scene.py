@@ -232,18 +232,18 @@ class Scene:
         return self.figures(application)
 
     def figures(self, application: str) -> dict[str, Any]:
-        """What the load tool saw so far, at least as new as this call."""
-        asked = time.time()
-        lines: list[str] = []
+        """What the load tool saw so far, at least as new as this call; its last words where it has ended."""
+        asked, running = time.time(), application in self.loads
+        told: dict[str, Any] = {}
 
         def fresh() -> bool:
             file = self._log(application)
-            lines[:] = [row for row in file.read_text().splitlines() if row.endswith("}")] if file.exists() else []
-            return bool(lines) and json.loads(lines[-1])["at"] >= asked
+            lines = [row for row in file.read_text().splitlines() if row.endswith("}")] if file.exists() else []
+            told.update(json.loads(lines[-1]) if lines else {})
+            return bool(lines) and (told["at"] >= asked or not running)
 
-        if application in self.loads:
-            wait_until(fresh, seconds=30, what="the load tool says how it goes")
-        return dict(json.loads(lines[-1])) if lines else {}
+        wait_until(fresh, seconds=30, what="the load tool says how it goes")
+        return told
 
     def _log(self, application: str) -> Path:
         return self.folder / f"load-{application}.log"
