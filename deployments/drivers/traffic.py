@@ -58,8 +58,8 @@ class Traffic(Protocol):
     def edited(self, weights: Mapping[str, int]) -> bool:
         """Say whether our files on the balancer's host are not as they were written for these weights.
 
-        Then somebody edited them, or a change broke off. Every endpoint must be named. Settings that were declared anew and are not live yet are no edit. Raises
-        TrafficError.
+        Then somebody edited them, or a change broke off. Every endpoint must be named. Settings that were declared anew
+        and are not live yet are no edit. Raises TrafficError.
         """
 
     def shortcomings(self) -> tuple[tuple[str, str], ...]:

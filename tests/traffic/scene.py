@@ -45,6 +45,9 @@ POLICY = {
 CLIENTS, RATE = 20, 400
 """Of each application: how many, and requests a second."""
 
+POLL = 0.4
+"""Seconds between two looks at a deployment: what is measured must not wait for the one who watches."""
+
 
 class Scene:
     """Begun by `with`; one kind of balancer."""
@@ -138,7 +141,7 @@ class Scene:
             rollback = now.get("rollback") or {}
             return now["status"] in ("failed", "rolled_back") and rollback.get("status") == "deployed"
 
-        self.rig.until(asked, undone, "the bad version was undone", 180)
+        self.rig.until(asked, undone, "the bad version was undone", 180, POLL)
 
     def ask(self, application: str, strategy: str, **behaviour: object) -> tuple[str, str]:
         """Ask for a new version that behaves so; the deployment's id and the version's number."""
@@ -153,7 +156,7 @@ class Scene:
     def roll_back(self, deployment: str) -> None:
         """Undo it, and wait until the rollback has ended."""
         rollback = self.rig.client.roll_back(deployment, "shown that nothing is lost by it")["id"]
-        self.rig.until(rollback, lambda now: now["status"] in ("deployed", "failed"), "it is rolled back", 180)
+        self.rig.until(rollback, lambda now: now["status"] in ("deployed", "failed"), "it is rolled back", 180, POLL)
         assert self.rig.client.deployment(rollback)["status"] == "deployed"
 
     def until_good(self, deployment: str, what: str) -> None:
@@ -165,7 +168,7 @@ class Scene:
         def ended(now: dict[str, Any]) -> bool:
             return now["status"] == "failed" or (now["status"] == "deployed" and window(now) != "open")
 
-        now = self.rig.until(deployment, ended, what, 240)
+        now = self.rig.until(deployment, ended, what, 240, POLL)
         assert (now["status"], window(now)) == ("deployed", "pass"), now["reason"]
 
     def traffic(self, application: str) -> Traffic:
