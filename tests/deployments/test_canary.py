@@ -118,7 +118,12 @@ def test_an_aborted_canary_returns_to_nothing_first(fleet, here):
     deployment = begun(fleet, here)
     passes(watched(fleet, deployment))
     watched(fleet, deployment)
+    assert fleet.traffic.read()["staging-2"] > 0
     lifecycle.abort(deployment.pk, actor=BOB, reason="wrong texts")
+    back = Step.objects.filter(deployment__reverts=deployment)
+    fleet.play_until(lambda: back.filter(kind="shift", status="passed").exists())
+    assert fleet.traffic.read() == {"staging-1": 0, "staging-2": 0, "staging-3": 100, "staging-4": 100}
+    assert not back.filter(kind="activate", attempts__gt=0).exists()
     fleet.run()
     deployment.refresh_from_db()
     assert (deployment.status, deployment.outcome) == ("failed", "aborted")

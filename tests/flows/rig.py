@@ -191,7 +191,12 @@ class Rig:
         return self.client.deploy(self.version(application, number), environment)
 
     def until(
-        self, deployment_id: str, claim: Callable[[dict[str, Any]], object], what: str, seconds: float = 60
+        self,
+        deployment_id: str,
+        claim: Callable[[dict[str, Any]], object],
+        what: str,
+        seconds: float = 60,
+        each: float = 0.05,
     ) -> dict[str, Any]:
         """Poll a deployment until something holds; what the API says then."""
         last: dict[str, Any] = {}
@@ -201,7 +206,7 @@ class Rig:
             return claim(last)
 
         try:
-            wait_until(holds, seconds=seconds, what=what)
+            wait_until(holds, seconds=seconds, what=what, each=each)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {last['status']}: {last['reason']}") from None
         return last
