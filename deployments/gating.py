@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from deployments.models import Deployment
+from aureus import clock
+from deployments.models import Deployment, Installation
+from deployments.policy import Policy
+from deployments.proven import goods
+from health import windows
 from health.models import SmokeRun
-from releases import gates
-from releases.gates import GateCheck
+from releases import evidence, gates
+from releases.gates import GateCheck, SourceFacts
+from releases.models import Version
+from releases.waiving import waived
 
 
-def checks(source: Deployment, preset: str, *, again: bool = False) -> tuple[GateCheck, ...]:
-    """Judge a source by the preset of the environment it would go to.
+def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool = False) -> tuple[GateCheck, ...]:
+    """Judge a source by the gates of where it would go; policy: that installation's.
 
-    again: it was judged when it was asked for; tests that run once more since then have not broken anything yet.
+    again: it was judged when it was asked for. Tests that run once more since then have not broken anything yet, and
+    gates of time hold it.
     """
+    now = clock.now()
+    facts = _facts(source, again=again)
+    if policy.gates != "basic":
+        facts = _more(facts, source, to, policy, now, again=again)
+    return gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
+
+
+def _facts(source: Deployment, *, again: bool) -> SourceFacts:
     runs = SmokeRun.objects.filter(subject=source.id).order_by("-at", "-id")
     run = (runs.exclude(verdict="") if again else runs).first()
     version = source.version
-    facts = gates.SourceFacts(
+    return SourceFacts(
         deployment=str(source.id),
         environment=source.installation.environment.name,
         status=source.status,
@@ -30,7 +47,36 @@ def checks(source: Deployment, preset: str, *, again: bool = False) -> tuple[Gat
         withdrawn=version.withdrawn_at is not None,
         withdrawn_reason=version.withdrawn_reason,
     )
-    return gates.check(preset, facts)
+
+
+def _more(
+    facts: SourceFacts, source: Deployment, to: Installation, policy: Policy, now: datetime, *, again: bool
+) -> SourceFacts:
+    """What only the gates of the guide ask for."""
+    version, numbers = source.version, policy.gate_numbers()
+    facts = replace(
+        facts,
+        target=to.environment.name,
+        registrants=frozenset(filter(None, (version.created_by, version.created_label, version.answerable))),
+        evidence=evidence.pieces(version),
+        way_back=next((content for content in goods(to) if content != version.content), ""),
+        backup_command=bool(to.backup_command),
+        numbers=numbers,
+    )
+    if again:
+        return facts
+    quiet = windows.quietness(source.id, version.content, now, timedelta(seconds=numbers.quiet))
+    return replace(facts, quiet=quiet.quiet, quiet_said=quiet.sentence)
+
+
+def soak_of(version: Version, environment: str, policy: Policy, now: datetime) -> float:
+    """Seconds for which a promotion is held until journals are quiet: what the policy and its gates demand."""
+    demanded = policy.gate_numbers().quiet if "logs_quiet" in gates.PRESETS[policy.gates] else 0.0
+    if demanded <= policy.soak:
+        return policy.soak
+    if gates.standing(waived(version, environment), "logs_quiet", version.digest, now):
+        return policy.soak
+    return demanded
 
 
 def reasons(answers: Sequence[GateCheck]) -> tuple[str, ...]:

@@ -139,14 +139,15 @@ def _judged(request: Request, deployment_id: UUID) -> tuple[str, tuple[GateCheck
     if not actor_of(request).holds(target):
         raise NotFound(f'there is no environment "{target[:60]}"', code="no_environment")
     deployment = rows.one(deployment_id)
-    policy = policy_of(installation_for(deployment.version, target))
+    to = installation_for(deployment.version, target)
+    policy = policy_of(to)
     here = deployment.installation.environment.name
     against = [] if policy.promote_from == here else [
         f"{target} takes versions from {policy.promote_from}, not from {here}."
         if policy.promote_from
         else f"{target} is not promoted to: deploy there directly."
     ]  # fmt: skip
-    return target, checks(deployment, policy.gates), against
+    return target, checks(deployment, to, policy), against
 
 
 class Explain(APIView):
