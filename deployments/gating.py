@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aureus import clock
-from deployments.models import Deployment, Installation
+from deployments.models import MAY_BE_CURRENT, Deployment, Installation
 from deployments.policy import Policy
 from deployments.proven import goods
 from health import windows
@@ -27,8 +27,29 @@ def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool 
     now = clock.now()
     facts = _facts(source, again=again)
     if policy.gates != "basic":
-        facts = _more(facts, source, to, policy, now, again=again)
+        facts = _more(facts, source.version, to, policy)
+        facts = facts if again else _heard(facts, source, now)
     return gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
+
+
+def of_version(version: Version, to: Installation, policy: Policy) -> dict[str, GateCheck]:
+    """Every gate of the guide for a version, whatever preset holds, from its newest deployment in `promote_from`."""
+    source = source_of(version, policy)
+    if source is not None:
+        return {one.name: one for one in checks(source, to, replace(policy, gates="guide"))}
+    nowhere = SourceFacts("", policy.promote_from or "nothing", "missing", version.number, "", version.digest)
+    facts = _more(nowhere, version, to, policy)
+    answers = gates.check("guide", facts, waived(version, to.environment.name), now=clock.now())
+    return {one.name: one for one in answers}
+
+
+def source_of(version: Version, policy: Policy) -> Deployment | None:
+    """The newest deployment that a promotion of the version would start from; one that was deployed comes first."""
+    there = Deployment.objects.filter(
+        version=version, installation__environment__name=policy.promote_from, reverts=None
+    )
+    rows = there.select_related("installation__environment", "version").order_by("-created_at")
+    return rows.filter(MAY_BE_CURRENT).first() or rows.first()
 
 
 def _facts(source: Deployment, *, again: bool) -> SourceFacts:
@@ -49,23 +70,23 @@ def _facts(source: Deployment, *, again: bool) -> SourceFacts:
     )
 
 
-def _more(
-    facts: SourceFacts, source: Deployment, to: Installation, policy: Policy, now: datetime, *, again: bool
-) -> SourceFacts:
+def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy) -> SourceFacts:
     """What only the gates of the guide ask for."""
-    version, numbers = source.version, policy.gate_numbers()
-    facts = replace(
+    return replace(
         facts,
         target=to.environment.name,
         registrants=frozenset(filter(None, (version.created_by, version.created_label, version.answerable))),
         evidence=evidence.pieces(version),
         way_back=next((content for content in goods(to) if content != version.content), ""),
         backup_command=bool(to.backup_command),
-        numbers=numbers,
+        numbers=policy.gate_numbers(),
     )
-    if again:
-        return facts
-    quiet = windows.quietness(source.id, version.content, now, timedelta(seconds=numbers.quiet))
+
+
+def _heard(facts: SourceFacts, source: Deployment, now: datetime) -> SourceFacts:
+    """Whether the hosts of the source wrote errors to their journals."""
+    seconds = timedelta(seconds=facts.numbers.quiet)
+    quiet = windows.quietness(source.id, source.version.content, now, seconds)
     return replace(facts, quiet=quiet.quiet, quiet_said=quiet.sentence)
 
 

@@ -28,7 +28,6 @@ from tests.releases.hostile import HERE, sarif
 CID = Actor("key:ci", "key", {EVERYWHERE: frozenset({Role.CI})}, "cid")
 ANNA = Actor("anna", "user", {EVERYWHERE: frozenset({Role.APPROVER})})
 RITA = Actor("rita", "user", {EVERYWHERE: frozenset({Role.RELEASE_MANAGER})})
-GUIDE = {"promote_from": "staging", "gates": "guide"}
 RULES = {"rules": [{"name": "no-root", "passed": True}]}
 CRV = {"validators": [{"name": "units", "valid": True}]}
 REVIEW = {"reviewer": "bo", "approved": True, "commit": "abc"}
@@ -38,7 +37,7 @@ REVIEW = {"reviewer": "bo", "approved": True, "commit": "abc"}
 def staged(fleet: Fleet) -> Deployment:
     """1.1.0 is in staging, smoke-tested and quiet for forty minutes; production has a good 1.0.0."""
     fleet.environment("staging", hosts=1, window=7200, sources=["probe", "journal"])
-    production = fleet.environment("production", hosts=1, **GUIDE, direct=True)
+    production = fleet.environment("production", hosts=1, promote_from="staging", gates="guide", direct=True)
     fleet.deployed("1.0.0", "production")
     Installation.objects.filter(pk=production.pk).update(backup_command="true")
     staged = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
