@@ -138,7 +138,7 @@ def _judged(request: Request, deployment_id: UUID) -> tuple[str, tuple[GateCheck
     target = request.query_params.get("targetEnvironment", "production")
     if not actor_of(request).holds(target):
         raise NotFound(f'there is no environment "{target[:60]}"', code="no_environment")
-    deployment = rows.one(deployment_id)
+    deployment = rows.bare(deployment_id)
     to = installation_for(deployment.version, target)
     policy = policy_of(to)
     here = deployment.installation.environment.name

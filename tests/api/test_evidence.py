@@ -49,6 +49,12 @@ def test_a_file_is_read_counted_and_given_back_as_it_was(api, version):
     assert raw.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/octet-stream", "text/xml"])
+def test_a_file_is_taken_under_any_media_type_such_as_curls_own(api, version, kind):
+    answer = api("POST", f"{HERE}/{version}/evidence?kind=tests", JUNIT, as_="cid", Content_Type=kind)
+    assert answer.status_code == 201, answer.content
+
+
 def test_a_json_file_may_come_as_json_and_is_read_as_the_file_it_is(api, version):
     octets = (FIXTURES / "codeql.sarif").read_bytes()
     answer = api("POST", f"{HERE}/{version}/evidence?kind=vulnerabilities", octets, as_="cid")
