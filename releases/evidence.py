@@ -79,7 +79,8 @@ def _keep(
         subject = summary.reviewer
     sha256 = hashlib.sha256(octets).hexdigest() if octets is not None else None
     report = {} if octets is not None else report
-    newest = Evidence.objects.filter(version=version, kind=kind, subject=subject).select_related("file").first()
+    there = Evidence.objects.filter(version=version, kind=kind, subject=subject)
+    newest = there.select_related("file").defer("file__packed").first()
     if newest is None:
         _room_for(version)
     elif (newest.digest, newest.by, newest.format, newest.report, newest.file and newest.file.sha256) == (
