@@ -11,7 +11,7 @@ from deployments.models import Installation
 from deployments.policy import Policy
 from deployments.snapshot import policy_of
 from releases import evidence, semver
-from releases.gates import GateCheck, Piece
+from releases.facts import GateCheck, Piece
 from releases.models import Version
 
 

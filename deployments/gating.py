@@ -13,7 +13,7 @@ from deployments.proven import goods
 from health import windows
 from health.models import SmokeRun
 from releases import evidence, gates
-from releases.gates import GateCheck, SourceFacts
+from releases.facts import GateCheck, SourceFacts
 from releases.models import Version
 from releases.waiving import waived
 

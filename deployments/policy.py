@@ -11,7 +11,8 @@ from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size
 from health import thresholds, verdicts
 from health.checks import ChecksInvalid, read_checks
 from health.sources import declared
-from releases.gates import PRESETS, Numbers
+from releases.facts import Numbers
+from releases.gates import PRESETS
 
 GATES = frozenset(PRESETS)
 PERCENT = ("min_coverage", "min_crv")

@@ -14,7 +14,7 @@ from aureus.journal.actor import Actor, Role
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotAllowed, NotFound
 from releases import registry, reports
-from releases.gates import Piece
+from releases.facts import Piece
 from releases.models import Evidence, ReportFile, Version
 from releases.reports.statements import ATTESTATIONS, judged
 from releases.reports.summaries import ReportInvalid, Review, Summary

@@ -13,7 +13,8 @@ from aureus.journal.actor import Actor, Role
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotAllowed
 from releases import registry
-from releases.gates import NEVER_WAIVED, WAIVABLE, Waived
+from releases.facts import Waived
+from releases.gates import NEVER_WAIVED, WAIVABLE
 from releases.models import Version, Waiver
 
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=30)

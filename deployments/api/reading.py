@@ -22,7 +22,7 @@ from deployments.models import Deployment, Step
 from deployments.snapshot import policy_of
 from health.models import Sample, Window
 from releases.asking import actor_of
-from releases.gates import GateCheck
+from releases.facts import GateCheck
 
 TAGS = ["deployments"]
 AFTER = OpenApiParameter("after", int, description="Only what came after this number, oldest first: for polling.")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from releases.gates import GATES, NEVER_WAIVED, Numbers, Piece, SourceFacts, Waived, check, reasons_against
+from releases.facts import Numbers, Piece, SourceFacts, Waived
+from releases.gates import GATES, NEVER_WAIVED, check, reasons_against
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HERE, BEFORE = "a" * 64, "b" * 64
