@@ -75,8 +75,8 @@ def _keep(
 ) -> tuple[Evidence, bool]:  # fmt: skip
     # Locked, so that the digest is of the bytes that the version has now: an artifact that comes in beside waits.
     version = Version.objects.select_for_update(of=("self",)).filter(pk=registry.get(version_id).pk).get()
-    if isinstance(summary, Review) and not subject:
-        subject = summary.reviewer
+    if isinstance(summary, Review):
+        subject = summary.reviewer.casefold()[:200]  # whatever was said: a later no takes back the same person's yes
     sha256 = hashlib.sha256(octets).hexdigest() if octets is not None else None
     report = {} if octets is not None else report
     there = Evidence.objects.filter(version=version, kind=kind, subject=subject)

@@ -15,6 +15,10 @@ MAX_VALUES = 2_000_000
 # A string is one token, even one that never ends: no byte is looked at twice, and nothing is remembered (possessive).
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+|[\[{]|[\]}]|,', re.DOTALL)
 
+# Controls but tab and line ends, halves of surrogate pairs, and marks of direction that let a text read as another one.
+_UNCLEAN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_IN_A_LINE = re.compile(r"[\t\r\n\u2028\u2029]")
+
 
 def read(octets: bytes) -> dict[str, Any]:
     """The object in the file. Counted before anything of it is built. Raises ReportInvalid."""
@@ -98,8 +102,16 @@ def whole(value: object, where: str) -> int:
     return value
 
 
-def text(value: object, where: str, *, most: int = 500) -> str:
+def line(value: object, where: str, *, most: int = 500) -> str:
+    """One line of text that says something. Raises ReportInvalid."""
+    found = text(value, where, most=most)
+    if _NOT_IN_A_LINE.search(found):
+        raise ReportInvalid(f"{where} must be one line of plain text")
+    return found
+
+
+def text(value: object, where: str, *, most: int) -> str:
     """Text that says something, in a line or some. Raises ReportInvalid."""
-    if not isinstance(value, str) or not value.strip() or len(value) > most or "\x00" in value:
-        raise ReportInvalid(f"{where} must be text of 1 to {most} characters")
+    if not isinstance(value, str) or not value.strip() or len(value) > most or _UNCLEAN.search(value):
+        raise ReportInvalid(f"{where} must be text of 1 to {most} characters, none of them control characters")
     return value.strip()

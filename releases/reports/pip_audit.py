@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from releases.reports import json_text
-from releases.reports.json_text import objects, text
+from releases.reports.json_text import line, objects
 from releases.reports.summaries import ReportInvalid, Vulnerabilities
 
 WORDS = {"critical": "critical", "high": "high", "moderate": "moderate", "medium": "moderate", "low": "low"}
@@ -26,12 +26,12 @@ def parse(octets: bytes) -> Vulnerabilities:
     unaudited = 0
     dependencies = objects(report["dependencies"], "dependencies")
     for dependency in dependencies:
-        name = text(dependency.get("name"), "the name of a dependency")
+        name = line(dependency.get("name"), "the name of a dependency")
         if "skip_reason" in dependency and "vulns" not in dependency:
             unaudited += 1
             continue
         for vulnerability in objects(dependency.get("vulns"), f"vulns of {name}"):
-            text(vulnerability.get("id"), f"the id of a vulnerability of {name}")
+            line(vulnerability.get("id"), f"the id of a vulnerability of {name}")
             found[_severity(vulnerability)] += 1
     if len(dependencies) == unaudited:
         raise ReportInvalid("the report has no dependency that was audited: name the requirements or the environment")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from releases.reports.json_text import mapping, objects, text
+from releases.reports.json_text import line, mapping, objects, text
 from releases.reports.summaries import Attestation, ReportInvalid, Review, Summary, Verdicts
 
 ATTESTATIONS = {
@@ -24,9 +24,9 @@ def review(report: object) -> Review:
     """`{reviewer, approved, commit}`."""
     given = _only(report, "reviewer", "approved", "commit")
     return Review(
-        text(given.get("reviewer"), "reviewer", most=150),
+        line(given.get("reviewer"), "reviewer", most=150),
         _flag(given.get("approved"), "approved"),
-        text(given.get("commit"), "commit", most=100),
+        line(given.get("commit"), "commit", most=100),
     )
 
 
@@ -45,7 +45,7 @@ def attestation(kind: str, report: object) -> Attestation:
     given = _only(report, "note", "person") if kind == "on_call_named" else _only(report, "note")
     if kind != "on_call_named":
         return Attestation(_sentence(given.get("note")))
-    person = text(given.get("person"), "person", most=150)
+    person = line(given.get("person"), "person", most=150)
     note = given.get("note")
     return Attestation(_sentence(note) if note else f"{person} is on call.", person)
 
@@ -75,7 +75,7 @@ def _verdicts(given: dict[str, Any], where: str, word: str, also: tuple[str, ...
     failed, seen = [], set()
     for item in items:
         _only(item, "name", word, *also)
-        name = text(item.get("name"), f"the name of one of the {where}", most=200)
+        name = line(item.get("name"), f"the name of one of the {where}", most=200)
         if name in seen:
             raise ReportInvalid(f"{where} names {name} twice")
         seen.add(name)

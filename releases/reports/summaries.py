@@ -10,7 +10,13 @@ SEVERITIES = ("critical", "high", "moderate", "low", "unknown")
 
 
 class ReportInvalid(ValueError):
-    """The report cannot be judged; the message is a sentence that says why, and what to send instead."""
+    """The report cannot be judged; the message is a sentence that says why, and what to send instead.
+
+    It may quote the report: what no terminal and no answer should hold is not taken over.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("".join(letter if letter.isprintable() else "?" for letter in sentence))
 
 
 @dataclass(frozen=True, slots=True)

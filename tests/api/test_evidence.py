@@ -157,6 +157,22 @@ def test_reviews_of_two_people_are_kept_beside_each_other(api, version):
     assert set(Evidence.objects.values_list("subject", flat=True)) == {"bo", "di"}
 
 
+def test_a_later_no_of_the_same_person_takes_back_the_yes_under_whatever_subject(api, version):
+    for reviewer, approved, subject in (("Bo", True, "a"), ("bo", False, "b")):
+        body = {"kind": "review", "subject": subject,
+                "report": {"reviewer": reviewer, "approved": approved, "commit": "c1"}}  # fmt: skip
+        assert api.post(f"{HERE}/{version}/evidence", body, as_="cid").status_code == 201
+    assert set(Evidence.objects.values_list("subject", flat=True)) == {"bo"}
+    assert Evidence.objects.first().summary["approved"] is False
+
+
+def test_what_a_database_cannot_hold_is_a_400(api, version):
+    octets = b'{"reviewer": "bo\\ud800", "approved": true, "commit": "c1"}'
+    answer = send(api, version, octets, "kind=review")
+    assert answer.status_code == 400
+    assert "reviewer must be text" in answer.json()["detail"]
+
+
 def test_an_approver_waives_a_gate_for_a_time_and_takes_it_back(api, version):
     told = waive(api, version).json()
     assert (told["gate"], told["owner"], told["by"], told["liftedAt"]) == ("tests_passed", "bo", "anna", None)

@@ -131,6 +131,9 @@ WRONG_STATEMENTS: list[tuple[str, Any, str]] = [
     ("review", {"reviewer": " ", "approved": True, "commit": "a1"}, "reviewer must be text"),
     ("review", {"approved": True, "commit": "a1"}, "reviewer must be text"),
     ("review", {"reviewer": "bo", "approved": True, "commit": "a1", "x": 1}, "a field x"),
+    ("review", {"reviewer": "bo\nalice", "approved": True, "commit": "a1"}, "one line"),
+    ("review", {"reviewer": "bo\ud800", "approved": True, "commit": "a1"}, "control characters"),
+    ("review", {"reviewer": "\u202eob", "approved": True, "commit": "a1"}, "control characters"),
     ("policy", {"rules": []}, "1 to 10000"),
     ("policy", {"rules": [{"name": "a", "passed": True}, {"name": "a", "passed": True}]}, "names a twice"),
     ("policy", {"rules": [{"name": "a"}]}, "true or false"),
@@ -147,6 +150,13 @@ WRONG_STATEMENTS: list[tuple[str, Any, str]] = [
 def test_a_statement_of_another_shape_is_refused(kind, report, said):
     with pytest.raises(ReportInvalid, match=said):
         statements.judged(kind, report)
+
+
+def test_what_a_refusal_quotes_is_plain_text():
+    odd = json.dumps({"files": {"\ud800\x1b[31m\n": 1}, "totals": {}}).encode()
+    with pytest.raises(ReportInvalid) as refusal:
+        read("coverage", "coverage-py", odd)
+    assert str(refusal.value) == "files.??[31m? must be an object"
 
 
 def test_statements_are_summed_up():
