@@ -10,6 +10,7 @@ from aureus.api.schema import Schema
 from deployments.api import deployments, environments, people, reading, smoke
 from health import endpoints
 from releases import api as releases
+from releases import evidence_api as evidence
 
 DEPLOYMENT = "api/deployments/<uuid:deployment_id>"
 VERSION = "api/deployments/versions/<uuid:version_id>"
@@ -24,7 +25,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/deployments/versions", door(releases.Versions), name="versions"),
     path(VERSION, door(releases.OneVersion), name="version"),
     path(f"{VERSION}/artifact", door(releases.VersionArtifact), name="version-artifact"),
-    path(f"{VERSION}/evidence", door(releases.VersionEvidence), name="version-evidence"),
+    path(f"{VERSION}/evidence", door(evidence.VersionEvidence), name="version-evidence"),
+    path(f"{VERSION}/evidence/<int:evidence_id>/raw", door(evidence.EvidenceFile), name="version-evidence-raw"),
+    path(f"{VERSION}/waivers", door(evidence.Waivers), name="version-waivers"),
+    path(f"{VERSION}/unwaive", door(evidence.Unwaive), name="version-unwaive"),
     path(f"{VERSION}/withdraw", door(releases.WithdrawVersion), name="version-withdraw"),
     path("api/deployments", door(deployments.Deployments), name="deployments"),
     path("api/deployments/rollback", door(deployments.RollbackNamedInBody), name="deployment-rollback-by-body"),

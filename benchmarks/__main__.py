@@ -1,13 +1,13 @@
-"""Run the benchmarks and print their ratios: `python -m benchmarks [engine|ssh]`."""
+"""Run the benchmarks and print their ratios: `python -m benchmarks [engine|gates|ssh]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import engine, ssh
+from benchmarks import engine, gates, ssh
 
-ALL = {"engine": engine.run, "ssh": ssh.run}
+ALL = {"engine": engine.run, "gates": gates.run, "ssh": ssh.run}
 
 
 def main() -> int:

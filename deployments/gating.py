@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from deployments.models import Deployment
+from aureus import clock
+from deployments.models import MAY_BE_CURRENT, Deployment, Installation
+from deployments.policy import Policy
+from deployments.proven import goods
+from health import windows
 from health.models import SmokeRun
-from releases import gates
-from releases.gates import GateCheck
+from releases import evidence, gates
+from releases.facts import GateCheck, SourceFacts
+from releases.models import Version
+from releases.waiving import waived
 
 
-def checks(source: Deployment, preset: str, *, again: bool = False) -> tuple[GateCheck, ...]:
-    """Judge a source by the preset of the environment it would go to.
+def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool = False) -> tuple[GateCheck, ...]:
+    """Judge a source by the gates of where it would go; policy: that installation's.
 
-    again: it was judged when it was asked for; tests that run once more since then have not broken anything yet.
+    again: it was judged when it was asked for. Tests that run once more since then have not broken anything yet, and
+    gates of time hold it.
     """
+    now = clock.now()
+    facts = _facts(source, again=again)
+    if policy.gates != "basic":
+        facts = _more(facts, source.version, to, policy)
+        facts = facts if again else _heard(facts, source, now)
+    return gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
+
+
+def of_version(version: Version, to: Installation, policy: Policy) -> dict[str, GateCheck]:
+    """Every gate of the guide for a version, whatever preset holds, from its newest deployment in `promote_from`."""
+    source = source_of(version, policy)
+    if source is not None:
+        return {one.name: one for one in checks(source, to, replace(policy, gates="guide"))}
+    nowhere = SourceFacts("", policy.promote_from or "nothing", "missing", version.number, "", version.digest)
+    facts = _more(nowhere, version, to, policy)
+    answers = gates.check("guide", facts, waived(version, to.environment.name), now=clock.now())
+    return {one.name: one for one in answers}
+
+
+def source_of(version: Version, policy: Policy) -> Deployment | None:
+    """The newest deployment that a promotion of the version would start from; one that was deployed comes first."""
+    there = Deployment.objects.filter(
+        version=version, installation__environment__name=policy.promote_from, reverts=None
+    )
+    rows = there.select_related("installation__environment", "version").order_by("-created_at")
+    return rows.filter(MAY_BE_CURRENT).first() or rows.first()
+
+
+def _facts(source: Deployment, *, again: bool) -> SourceFacts:
     runs = SmokeRun.objects.filter(subject=source.id).order_by("-at", "-id")
     run = (runs.exclude(verdict="") if again else runs).first()
     version = source.version
-    facts = gates.SourceFacts(
+    return SourceFacts(
         deployment=str(source.id),
         environment=source.installation.environment.name,
         status=source.status,
@@ -30,7 +68,36 @@ def checks(source: Deployment, preset: str, *, again: bool = False) -> tuple[Gat
         withdrawn=version.withdrawn_at is not None,
         withdrawn_reason=version.withdrawn_reason,
     )
-    return gates.check(preset, facts)
+
+
+def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy) -> SourceFacts:
+    """What only the gates of the guide ask for."""
+    return replace(
+        facts,
+        target=to.environment.name,
+        registrants=frozenset(filter(None, (version.created_by, version.created_label, version.answerable))),
+        evidence=evidence.pieces(version),
+        way_back=next((content for content in goods(to) if content != version.content), ""),
+        backup_command=bool(to.backup_command),
+        numbers=policy.gate_numbers(),
+    )
+
+
+def _heard(facts: SourceFacts, source: Deployment, now: datetime) -> SourceFacts:
+    """Whether the hosts of the source wrote errors to their journals."""
+    seconds = timedelta(seconds=facts.numbers.quiet)
+    quiet = windows.quietness(source.id, source.version.content, now, seconds)
+    return replace(facts, quiet=quiet.quiet, quiet_said=quiet.sentence)
+
+
+def soak_of(version: Version, environment: str, policy: Policy, now: datetime) -> float:
+    """Seconds for which a promotion is held until journals are quiet: what the policy and its gates demand."""
+    demanded = policy.gate_numbers().quiet if "logs_quiet" in gates.PRESETS[policy.gates] else 0.0
+    if demanded <= policy.soak:
+        return policy.soak
+    if gates.standing(waived(version, environment), "logs_quiet", version.digest, now):
+        return policy.soak
+    return demanded
 
 
 def reasons(answers: Sequence[GateCheck]) -> tuple[str, ...]:

@@ -11,8 +11,11 @@ from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size
 from health import thresholds, verdicts
 from health.checks import ChecksInvalid, read_checks
 from health.sources import declared
+from releases.facts import Numbers
+from releases.gates import PRESETS
 
-GATES = frozenset({"basic"})
+GATES = frozenset(PRESETS)
+PERCENT = ("min_coverage", "min_crv")
 INCONCLUSIVE = ("rollback", "continue")
 SOURCES = declared.SOURCES
 ASTRAY = ("drifted", "flapping", "unreachable")
@@ -35,7 +38,8 @@ class Policy:
     """One environment's rules. Times are seconds.
 
     approvals: how many people must say yes to a plan. promote_from: the environment a version must come from; None:
-    versions are deployed here directly. gates: the preset of gates. direct: allow deployments that skip promote_from.
+    versions are deployed here directly. gates: the preset of gates. min_coverage, min_reviews, min_crv: what the gates
+    of the guide demand (percent, people, percent). direct: allow deployments that skip promote_from.
     queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
@@ -53,6 +57,9 @@ class Policy:
     approvals: int = 0
     promote_from: str | None = None
     gates: str = "basic"
+    min_coverage: float = 80.0
+    min_reviews: int = 1
+    min_crv: float = 100.0
     direct: bool = False
     queue: str = "order"
     strategy: str = "rolling"
@@ -90,6 +97,11 @@ class Policy:
             max_hold=timedelta(seconds=self.max_hold),
             after_max_hold=self.after_max_hold,
         )
+
+    def gate_numbers(self) -> Numbers:
+        """What its gates demand; journals are quiet for as long as `soak` says where that is longer."""
+        least = Numbers()
+        return Numbers(self.min_coverage, self.min_reviews, self.min_crv, max(least.quiet, self.soak))
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored with the environment."""
@@ -147,7 +159,7 @@ WRONG = {
 def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
     kinds = {
-        int: ("approvals", "max_failures"),
+        int: ("approvals", "max_failures", "min_reviews"),
         bool: ("direct", "automatic_rollback"),
         float: ("bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
@@ -156,6 +168,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     }
     wrong_warm = p.warm is not None and not _is(p.warm, float)
     errors = [("warm", "must be a number of seconds, or null")] if wrong_warm else []
+    errors += [(name, "must be a percentage") for name in PERCENT if not _is(getattr(p, name), float)]
     errors += [
         (name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)
     ]
@@ -168,6 +181,9 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
             "must be an environment or null",
         ),
         "gates": (p.gates in GATES, f"must be one of {', '.join(sorted(GATES))}"),
+        "min_coverage": (80 <= p.min_coverage <= 100, "must be from 80, as the guide demands, to 100 percent"),
+        "min_reviews": (1 <= p.min_reviews <= 10, "must be from 1 to 10 people"),
+        "min_crv": (0 < p.min_crv <= 100, "must be more than 0, and at most 100 percent"),
         "queue": (p.queue in ("supersede", "order"), "must be supersede or order"),
         "strategy": (p.strategy in STRATEGIES, f"must be one of {', '.join(sorted(STRATEGIES))}"),
         "batch": (_batch(p.batch), 'must be a number of hosts or a percentage such as "25%"'),
@@ -261,13 +277,17 @@ def _causes(actions: object) -> bool:
     )
 
 
+NEVER_LESS = ("approvals", "window", "bake", "soak", "min_coverage", "min_reviews", "min_crv")
+"""Numbers of which an installation may demand more."""
+
+
 def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
     """An installation's own policy: it may tighten, never loosen. Raises PolicyError naming each loosening."""
     looser = []
     for name, value in overrides.items():
         before = getattr(policy, name, None)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        fewer = name in ("approvals", "window", "bake", "soak") and number and value < before
+        fewer = name in NEVER_LESS and number and value < before
         more = name == "max_failures" and number and value > before
         if fewer or more:
             looser.append((name, f"{value} is looser than the environment's {before}"))

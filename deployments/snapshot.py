@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, Max, Q
+from django.db.models import Q
 
 from deployments import gating
 from deployments import policy as policies
@@ -22,8 +20,6 @@ from deployments.models import Deployment, Freeze, Installation
 from deployments.policy import Policy
 from health import windows
 
-REMEMBERED = 200
-"""Good deployments of an installation that are looked through for a way back."""
 SOAK_AGAIN = timedelta(seconds=15)
 WAITING = (Status.PENDING, Status.AWAITING_APPROVAL)
 
@@ -149,8 +145,8 @@ def broken(deployment: Deployment) -> str:
     if source is not None and source.status != Status.DEPLOYED:
         return f"its source in {source.installation.environment} is {source.status.replace('_', ' ')} now"
     if source is not None:
-        gates = policy_of(deployment.installation).gates
-        return " ".join(gating.reasons(gating.checks(source, gates, again=True)))
+        to = deployment.installation
+        return " ".join(gating.reasons(gating.checks(source, to, policy_of(to), again=True)))
     return ""
 
 
@@ -173,9 +169,12 @@ def _held_by_time(deployment: Deployment, policy: Policy, now: datetime) -> tupl
     if frozen is not None:
         return frozen.ends, f"frozen until {frozen.ends:%Y-%m-%d %H:%M} UTC: {frozen.reason}"
     source = deployment.source
-    if source is None or not policy.soak:
+    if source is None:
         return None, ""
-    quiet = windows.quietness(source.id, source.version.content, now, timedelta(seconds=policy.soak))
+    soak = gating.soak_of(source.version, deployment.installation.environment.name, policy, now)
+    if not soak:
+        return None, ""
+    quiet = windows.quietness(source.id, source.version.content, now, timedelta(seconds=soak))
     if quiet.quiet:
         return None, ""
     # Time alone never ends it: it is looked at again, and only quiet journals let it go on.
@@ -186,27 +185,6 @@ def _held_by_time(deployment: Deployment, policy: Policy, now: datetime) -> tupl
 def _freeze(installation: Installation, now: datetime) -> Freeze | None:
     here = Q(environment=installation.environment_id) | Q(environment=None)
     return Freeze.objects.filter(here, starts__lte=now, ends__gt=now).order_by("-ends").first()
-
-
-def goods(installation: Installation) -> list[str]:
-    """Contents that passed their window here and were not undone or withdrawn since, newest first."""
-    passed = Deployment.objects.filter(
-        installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
-    )
-    proven = list(passed.select_related("version").order_by("-deployed_at")[:REMEMBERED])
-    undone = _undone(installation, {d.version_id for d in proven})
-    fine = [d for d in proven if (at := undone.get(d.version_id)) is None or (d.deployed_at or at) > at]
-    return list(dict.fromkeys(d.version.content for d in fine))
-
-
-def _undone(installation: Installation, versions: Collection[UUID]) -> dict[UUID, datetime]:
-    """When each of these versions was last rolled back here to another one."""
-    rollbacks = Deployment.objects.filter(
-        installation=installation, reverts__version__in=versions, status__in=(Status.DEPLOYED, Status.ROLLED_BACK)
-    )
-    # A rollback to the same version, of a deployment over itself, took nothing away from it.
-    to_another = rollbacks.filter(reverts__status=Status.ROLLED_BACK).exclude(version=F("reverts__version"))
-    return dict(to_another.values_list("reverts__version").annotate(last=Max("deployed_at")))
 
 
 def back_for(proven: list[str], *, running: str, to_content: str) -> str:

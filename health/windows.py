@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from health import earlier
 from health.baseline import Baseline
 from health.checks import Check, kept_checks
-from health.measured import CHECK
+from health.measured import CHECK, VALUE
 from health.models import Sample as SampleRow
 from health.models import Window
 from health.quiet import JOURNAL, LONG_ENOUGH, Quiet, quiet_for
@@ -102,11 +102,17 @@ def quietness(subject: UUID, content: str, now: datetime, long_enough: timedelta
     window = Window.objects.filter(subject=subject, content=content).order_by("-opens_at", "-id").first()
     if window is None:
         return Quiet(None, None, "It was never watched.")
-    rows = SampleRow.objects.filter(window=window, source=JOURNAL, at__lte=now)
-    samples = [as_sample(row) for row in rows]
+    samples = [as_sample(row) for row in _telling(SampleRow.objects.filter(window=window, source=JOURNAL, at__lte=now))]
     # A window that is closed is looked at as of then: afterwards nobody has listened.
     return quiet_for(samples, tuple(window.endpoints), window.opens_at, min(now, window.closed_at or now),
                      long_enough=long_enough)  # fmt: skip
+
+
+def _telling(looks: QuerySet[SampleRow]) -> QuerySet[SampleRow]:
+    """Of each endpoint the newest look, the newest that could read, and the newest that found errors: no other counts,
+    and half an hour has many."""
+    newest = looks.order_by("endpoint", "-at", "-id").distinct("endpoint")
+    return newest.union(newest.filter(kind=VALUE), newest.filter(kind=VALUE, value__gt=0))
 
 
 def store(window: Window, samples: Iterable[Sample]) -> None:

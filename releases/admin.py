@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from releases.models import Application, Evidence, Version
+from releases.models import Application, Evidence, Version, Waiver
 
 
 class ReadOnly(ModelAdmin):
@@ -45,6 +45,14 @@ class VersionAdmin(ReadOnly):
     list_filter = ("application",)
     search_fields = ("number", "application__key", "created_by")
     list_select_related = ("application", "artifact")
+    change_form_before_template = "releases/version.html"
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        found = self.get_object(request, object_id) if object_id else None
+        known = {"evidence": found.evidence.defer("report")[:50], "waivers": found.waivers.all()[:50]} if found else {}
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **known})
 
     @display(description="State", label={"withdrawn": "danger", "sealed": "success", "registered": "info"})
     def state(self, version: Version) -> str:
@@ -63,5 +71,24 @@ class VersionAdmin(ReadOnly):
 
 @admin.register(Evidence)
 class EvidenceAdmin(ReadOnly):
-    list_display = ("version", "kind", "subject", "by", "at")
-    list_filter = ("kind",)
+    list_display = ("version", "kind", "subject", "format", "comes_to", "counts", "by", "at")
+    list_filter = ("kind", "format")
+    list_select_related = ("version__application",)
+    exclude = ("file",)
+
+    @display(description="Comes to")
+    def comes_to(self, evidence: Evidence) -> str:
+        return ", ".join(f"{name} {value}" for name, value in evidence.summary.items())[:120]
+
+    @display(description="About these bytes", boolean=True)
+    def counts(self, evidence: Evidence) -> bool:
+        return evidence.digest == evidence.version.digest
+
+
+@admin.register(Waiver)
+class WaiverAdmin(ReadOnly):
+    """Given on the release checklist of a version."""
+
+    list_display = ("gate", "version", "environment", "owner", "reason", "expires_at", "by", "lifted_by")
+    list_filter = ("gate", "environment", ("lifted_at", admin.EmptyFieldListFilter))
+    list_select_related = ("version__application",)

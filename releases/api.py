@@ -1,4 +1,4 @@
-"""Versions over HTTP: register, send the artifact, add evidence, withdraw, look up."""
+"""Versions over HTTP: register, send the artifact, withdraw, look up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 from aureus.journal.refusals import Invalid
 from releases import registry, spec
 from releases.asking import Body, Free, FreeObject, Line, Words, actor_of
-from releases.models import Evidence, Version
+from releases.models import Version
 from releases.store.directory import DirectoryStore
 
 TAGS = ["versions"]
@@ -37,12 +37,6 @@ class VersionBody(Body):
         if name == "artifact":
             return "is not taken here: register the version, then PUT the bytes to …/versions/<its id>/artifact"
         return super().why_not(name)
-
-
-class EvidenceBody(Body):
-    kind = Line(max_length=40, help_text="What the report is: tests, coverage, vulnerabilities, review, …")
-    report = Free()
-    subject = Line(max_length=200, required=False, allow_blank=True, default="")
 
 
 class WithdrawBody(Body):
@@ -81,16 +75,6 @@ class VersionShape(serializers.Serializer):
 
 class WholeVersionShape(VersionShape):
     workflowSpec = serializers.JSONField(source="spec")
-
-
-class EvidenceShape(serializers.Serializer):
-    id = serializers.IntegerField()
-    versionId = serializers.UUIDField(source="version_id")
-    kind = serializers.CharField()
-    subject = serializers.CharField()
-    report = serializers.JSONField()
-    by = serializers.CharField()
-    at = serializers.DateTimeField()
 
 
 class Versions(GenericAPIView):
@@ -148,29 +132,6 @@ class VersionArtifact(APIView):
             store=DirectoryStore(Path(settings.AUREUS.ARTIFACT_DIR)), max_size=settings.AUREUS.MAX_ARTIFACT_SIZE,
         )  # fmt: skip
         return Response(WholeVersionShape(version).data)
-
-
-class VersionEvidence(GenericAPIView):
-    ordering = ("at", "id")
-
-    @extend_schema(
-        operation_id="versions_evidence_list", summary="What is known of a version", tags=TAGS,
-        responses=EvidenceShape(many=True),
-    )  # fmt: skip
-    def get(self, request: Request, version_id: UUID) -> Response:
-        rows = Evidence.objects.filter(version=registry.get(version_id))
-        return self.get_paginated_response(EvidenceShape(self.paginate_queryset(rows), many=True).data)
-
-    @extend_schema(
-        operation_id="versions_evidence", summary="Add a report about a version", tags=TAGS, request=EvidenceBody,
-        responses={201: EvidenceShape},
-    )  # fmt: skip
-    def post(self, request: Request, version_id: UUID) -> Response:
-        asked = EvidenceBody.read(request)
-        evidence = registry.add_evidence(
-            version_id, asked["kind"], asked["report"], subject=asked["subject"], actor=actor_of(request)
-        )
-        return Response(EvidenceShape(evidence).data, status=201)
 
 
 class WithdrawVersion(APIView):

@@ -45,6 +45,7 @@ class Version(models.Model):
     digest = models.CharField(max_length=64, help_text="sha256 of spec, number and artifact.")
     artifact = models.ForeignKey(Artifact, null=True, blank=True, on_delete=models.PROTECT, related_name="versions")
     created_by = models.CharField(max_length=150)
+    answerable = models.CharField(max_length=150, blank=True, help_text="The person behind who registered it.")
     created_label = models.CharField(max_length=200, blank=True, help_text="createdBy of the request, kept and echoed.")
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     sealed_at = models.DateTimeField(null=True, blank=True)
@@ -64,17 +65,67 @@ class Version(models.Model):
         """What really runs: the name of this version's folder on a host."""
         return f"{self.number}-{self.digest[:12]}"
 
+    @property
+    def stream(self) -> str:
+        """The name of its events' stream."""
+        return f"version:{self.id}"
+
+
+class ReportFile(models.Model):
+    """The bytes of a report as a tool wrote them, packed, kept once however often they are sent."""
+
+    sha256 = models.CharField(max_length=64, unique=True)
+    size = models.BigIntegerField(help_text="Bytes of the file.")
+    packed = models.BinaryField(help_text="The file as zlib packs it.")
+    at = models.DateTimeField(db_default=ClockTimestamp())
+
+    def __str__(self) -> str:
+        return self.sha256[:12]
+
 
 class Evidence(models.Model):
-    """A report that CI sent about a version. What it is worth is for the gates to say."""
+    """A report about a version, or what a person attests of it. What it is worth is for the gates to say."""
 
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="evidence")
     kind = models.CharField(max_length=40)
     subject = models.CharField(max_length=200, blank=True)
-    report = models.JSONField()
+    digest = models.CharField(max_length=64, blank=True, help_text="The version's digest when it was sent.")
+    format = models.CharField(max_length=20, blank=True, help_text="How it was read; empty: it is not judged.")
+    summary = models.JSONField(default=dict, help_text="What it comes to; empty: it is not judged.")
+    report = models.JSONField(help_text="As it was sent; empty where a file was.")
+    file = models.ForeignKey(ReportFile, null=True, blank=True, on_delete=models.PROTECT, related_name="evidence")
     by = models.CharField(max_length=150)
     at = models.DateTimeField(db_default=ClockTimestamp())
 
     class Meta:
         ordering = ["-at", "-id"]
         verbose_name_plural = "evidence"
+        # The newest of each kind and subject is read at every look at the gates.
+        indexes = [models.Index(fields=["version", "kind", "subject", "-at", "-id"], name="evidence_newest")]
+
+
+class Waiver(models.Model):
+    """One gate that need not pass for one version, as these bytes, in one environment, until then."""
+
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="waivers")
+    digest = models.CharField(max_length=64, help_text="The version's digest when it was given.")
+    environment = models.CharField(max_length=60, help_text="Where the version may go without that gate.")
+    gate = models.CharField(max_length=40)
+    owner = models.CharField(max_length=150, help_text="Who sees to it that the gate passes.")
+    reason = models.TextField()
+    expires_at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    at = models.DateTimeField(db_default=ClockTimestamp())
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(expires_at__gt=models.F("at")), name="waiver_expires_after_it_was_given"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gate} of {self.version} in {self.environment}"

@@ -1,4 +1,4 @@
-"""The only writer of versions: register, attach an artifact, add evidence, seal, withdraw."""
+"""The only writer of versions: register, attach an artifact, seal, withdraw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge
 from releases import semver, spec
 from releases.archive import Limits, UnsafeArchive, inspect
-from releases.models import Application, Artifact, Evidence, Version
+from releases.models import Application, Artifact, Version
 from releases.store import ArtifactStore, StoreRefused
 
 
@@ -41,10 +41,11 @@ def register(
         metadata=dict(metadata or {}),
         digest=spec.version_digest(json.loads(canonical), clean, None),
         created_by=actor.name,
+        answerable=actor.answerable,
         created_label=label,
     )
     version.refresh_from_db()
-    record(_stream(version), "version.registered", actor, version=clean, application=key)
+    record(version.stream, "version.registered", actor, version=clean, application=key)
     return version, True
 
 
@@ -93,7 +94,7 @@ def attach(
         version.artifact = Artifact.objects.get(sha256=sha256)
         version.digest = spec.version_digest(version.spec, version.number, sha256)
         version.save(update_fields=["artifact", "digest"])
-        record(_stream(version), "version.artifact_attached", actor, sha256=sha256, size=stored.size)
+        record(version.stream, "version.artifact_attached", actor, sha256=sha256, size=stored.size)
     return version
 
 
@@ -123,22 +124,12 @@ def _may_attach(version: Version, sha256: str) -> None:
         raise Conflict(f"{version} has another artifact already: register a new version", code="artifact_taken")
 
 
-@transaction.atomic
-def add_evidence(version_id: UUID | str, kind: str, report: Any, *, subject: str = "", actor: Actor) -> Evidence:
-    """Keep a report about a version; what it is worth is for the gates to say."""
-    version = get(version_id)
-    evidence = Evidence.objects.create(version=version, kind=kind, subject=subject, report=report, by=actor.name)
-    evidence.refresh_from_db()
-    record(_stream(version), "version.evidence", actor, evidence=kind)
-    return evidence
-
-
 def seal(version: Version, *, actor: Actor) -> None:
     """From its first deployment on a version never changes again. The caller holds its lock."""
     if version.sealed_at is None:
         version.sealed_at = clock.now()
         version.save(update_fields=["sealed_at"])
-        record(_stream(version), "version.sealed", actor, digest=version.digest)
+        record(version.stream, "version.sealed", actor, digest=version.digest)
 
 
 @transaction.atomic
@@ -147,7 +138,7 @@ def withdraw(version_id: UUID | str, *, reason: str, actor: Actor) -> Version:
     version = get(version_id)
     taken = Version.objects.filter(pk=version.pk, withdrawn_at=None)
     if taken.update(withdrawn_at=clock.now(), withdrawn_reason=reason):
-        record(_stream(version), "version.withdrawn", actor, reason=reason)
+        record(version.stream, "version.withdrawn", actor, reason=reason)
     version.refresh_from_db(fields=["withdrawn_at", "withdrawn_reason"])
     return version
 
@@ -158,7 +149,3 @@ def get(version_id: UUID | str) -> Version:
         return Version.objects.select_related("application", "artifact").get(pk=version_id)
     except (Version.DoesNotExist, ValueError, TypeError):
         raise NotFound(f"there is no version {version_id}") from None
-
-
-def _stream(version: Version) -> str:
-    return f"version:{version.id}"

@@ -17,6 +17,7 @@ PURE_ROOTS = (
     *(ROOT / "health" / f"{name}.py" for name in ("verdicts", "replay", "sequential", "baseline", "specs", "quiet")),
     *(ROOT / "health" / "sources" / f"{name}.py" for name in ("promql", "log_lines")),
     *(ROOT / "releases" / f"{name}.py" for name in ("semver", "spec", "gates", "risk")),
+    *sorted((ROOT / "releases" / "reports").glob("*.py")),
 )
 # A pure function gets its facts and `now`; it looks neither at the world nor at a clock or a die.
 WORLDLY = {

@@ -43,6 +43,7 @@ SHIPS = frozenset({Role.CI, Role.RELEASE_MANAGER})
 RUNS = frozenset({Role.RELEASE_MANAGER})
 JUDGES = frozenset({Role.APPROVER})
 STOPS = RUNS | JUDGES
+ATTESTS = SHIPS | JUDGES
 NOBODY: frozenset[Role] = frozenset()
 
 TABLE: tuple[Cell, ...] = (
@@ -53,7 +54,11 @@ TABLE: tuple[Cell, ...] = (
     Cell("version", "GET", ANYONE),
     Cell("version-artifact", "PUT", SHIPS),
     Cell("version-evidence", "GET", ANYONE),
-    Cell("version-evidence", "POST", SHIPS),
+    Cell("version-evidence", "POST", ATTESTS, note="reports: ci and release_manager; attestations: people, not ci"),
+    Cell("version-evidence-raw", "GET", ANYONE),
+    Cell("version-waivers", "GET", ANYONE),
+    Cell("version-waivers", "POST", JUDGES, Where.BODY, "people only, and never who registered the version"),
+    Cell("version-unwaive", "POST", JUDGES, Where.BODY, "people only"),
     Cell("version-withdraw", "POST", RUNS, Where.WHERE_USED),
     Cell("deployments", "GET", ANYONE, note="shows the environments in which one holds a role"),
     Cell("deployments", "POST", SHIPS, Where.BODY),

@@ -159,7 +159,7 @@ def _addresses() -> dict[str, str]:
 def _plain(pattern: str) -> str:
     for converter in ("uuid:deployment_id", "uuid:version_id", "str:name"):
         pattern = pattern.replace(f"<{converter}>", ":" + ("name" if "name" in converter else "id"))
-    return pattern.replace("<uuid:run_id>", ":run")
+    return pattern.replace("<uuid:run_id>", ":run").replace("<int:evidence_id>", ":evidence")
 
 
 if __name__ == "__main__":

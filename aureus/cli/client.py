@@ -75,6 +75,11 @@ class Api:
         """A verb. Its key lets the server see a repeated request as the same one."""
         return self._ask("POST", path, json=dict(body), headers={"Idempotency-Key": str(uuid.uuid4())})
 
+    def send_file(self, path: str, octets: bytes) -> Any:
+        """A file as the body of a POST; the same one sent again is the same."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._ask("POST", path, data=octets, headers=headers, timeout=(CONNECT, UPLOAD))
+
     def put(self, path: str, stream: BinaryIO, headers: Mapping[str, str]) -> Any:
         """Stream bytes; `stream` knows its length."""
         return self._ask("PUT", path, data=stream, headers=dict(headers), timeout=(CONNECT, UPLOAD), tries=1)

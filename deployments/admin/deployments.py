@@ -20,6 +20,7 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import Event
 from aureus.journal.refusals import Refused
 from deployments import edits, lifecycle
+from deployments.admin import checklist
 from deployments.admin.chart import svg
 from deployments.admin.shown import LABELS, ReadOnly
 from deployments.engine.status import Status
@@ -184,7 +185,7 @@ class DeploymentAdmin(ReadOnly):
 
     def get_urls(self) -> list[Any]:
         say = path("<uuid:pk>/say/<str:name>/", self.admin_site.admin_view(self.say), name="deployments_deployment_say")
-        return [say, *super().get_urls()]
+        return [say, *checklist.urls(self.admin_site), *super().get_urls()]
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -24,7 +24,7 @@ from deployments.picture import Picture, picture_of
 from deployments.snapshot import policy_of
 from health.models import Sample, Window
 from releases.asking import actor_of
-from releases.gates import GateCheck
+from releases.facts import GateCheck
 
 TAGS = ["deployments"]
 AFTER = OpenApiParameter("after", int, description="Only what came after this number, oldest first: for polling.")
@@ -168,15 +168,16 @@ def _judged(request: Request, deployment_id: UUID) -> tuple[str, tuple[GateCheck
     target = request.query_params.get("targetEnvironment", "production")
     if not actor_of(request).holds(target):
         raise NotFound(f'there is no environment "{target[:60]}"', code="no_environment")
-    deployment = rows.one(deployment_id)
-    policy = policy_of(installation_for(deployment.version, target))
+    deployment = rows.bare(deployment_id)
+    to = installation_for(deployment.version, target)
+    policy = policy_of(to)
     here = deployment.installation.environment.name
     against = [] if policy.promote_from == here else [
         f"{target} takes versions from {policy.promote_from}, not from {here}."
         if policy.promote_from
         else f"{target} is not promoted to: deploy there directly."
     ]  # fmt: skip
-    return target, checks(deployment, policy.gates), against
+    return target, checks(deployment, to, policy), against
 
 
 class Explain(APIView):

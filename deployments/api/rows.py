@@ -29,10 +29,16 @@ def deployments() -> QuerySet[Deployment]:
 
 def one(deployment_id: UUID) -> Deployment:
     """A deployment as it is shown. Raises NotFound."""
+    found = bare(deployment_id)
+    dress([found])
+    return found
+
+
+def bare(deployment_id: UUID) -> Deployment:
+    """A deployment that is judged and not shown. Raises NotFound."""
     found = deployments().defer(None).filter(pk=deployment_id).first()
     if found is None:
         raise NotFound(f"there is no deployment {deployment_id}")
-    dress([found])
     return found
 
 

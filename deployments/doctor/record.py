@@ -9,7 +9,7 @@ from deployments.engine.status import OPEN
 from deployments.lifecycle import current_of
 from deployments.models import Environment, Incident, Installation, Step
 from deployments.policy import Policy, PolicyError, parse
-from deployments.snapshot import goods
+from deployments.proven import goods
 
 
 def environments() -> Iterator[Finding]:

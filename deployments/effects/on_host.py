@@ -13,7 +13,7 @@ from deployments.engine.way_back import way_back
 from deployments.fleet_holds import hold_for_future_fence
 from deployments.models import Endpoint
 from deployments.outside import files_of
-from deployments.snapshot import goods
+from deployments.proven import goods
 from releases.models import Version
 from releases.spec import number_of
 

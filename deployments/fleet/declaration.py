@@ -11,6 +11,8 @@ from deployments.fleet.environments import DeclaredEnvironment
 from deployments.fleet.fields import Errors, Fields
 from deployments.fleet.installations import DeclaredInstallation
 from deployments.fleet.places import shared_places
+from deployments.policy import Policy
+from releases import gates
 
 
 class DeclarationInvalid(ValueError):
@@ -59,18 +61,26 @@ def check(values: Any) -> Declaration:
 
 
 def _deaf(by_name: Mapping[str, DeclaredEnvironment]) -> Errors:
-    """A soak that could never end: where a version comes from nobody listens, or not for so long."""
+    """A soak, or a gate of quiet journals, that could never end: where a version comes from nobody listens so long."""
     errors: Errors = []
     for environment in by_name.values():
         source = by_name.get(environment.policy.promote_from or "")
-        if not environment.policy.soak or source is None:
+        field, seconds = _quiet_for(environment.policy)
+        if not seconds or source is None:
             continue
         if "journal" not in source.policy.sources:
-            errors.append((f"{environment.path}.soak", f"needs journal among the sources of {source.name}"))
-        elif source.policy.window < environment.policy.soak:
-            short = f"the window of {source.name} is {source.policy.window:g} s: make it as long"
-            errors.append((f"{environment.path}.soak", short))
+            errors.append((f"{environment.path}.{field}", f"needs journal among the sources of {source.name}"))
+        elif source.policy.window < seconds:
+            short = f"the window of {source.name} is {source.policy.window:g} s: make it at least {seconds:g}"
+            errors.append((f"{environment.path}.{field}", short))
     return errors
+
+
+def _quiet_for(policy: Policy) -> tuple[str, float]:
+    """The field that demands quiet journals, and for how many seconds."""
+    if "logs_quiet" not in gates.PRESETS[policy.gates]:
+        return "soak", policy.soak
+    return "soak" if policy.soak else "gates", policy.gate_numbers().quiet
 
 
 def _circles(by_name: Mapping[str, DeclaredEnvironment]) -> Errors:

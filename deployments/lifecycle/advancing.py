@@ -23,7 +23,8 @@ from deployments.lifecycle import rows, windows
 from deployments.lifecycle.ending import finish, owe
 from deployments.lifecycle.moves import locked, move
 from deployments.models import Approval, Deployment, Endpoint, Environment, Installation, Step, Target
-from deployments.snapshot import WAITING, back_for, facts_of, goods, revisions
+from deployments.proven import goods
+from deployments.snapshot import WAITING, back_for, facts_of, revisions
 
 SIDE_BY_SIDE = 16
 """Hosts that one worker process works on at a time (research on SSH: more threads gained nothing)."""

@@ -17,7 +17,8 @@ from deployments.lifecycle import rows
 from deployments.lifecycle.moves import move
 from deployments.lifecycle.requests import current_of
 from deployments.models import CONVERGENCE, Deployment, Installation, Target
-from deployments.snapshot import back_for, goods, policy_of
+from deployments.proven import goods
+from deployments.snapshot import back_for, policy_of
 
 
 def belongs(current: Deployment) -> dict[str, str]:

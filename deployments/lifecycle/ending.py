@@ -16,7 +16,8 @@ from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetS
 from deployments.lifecycle import rows, windows
 from deployments.lifecycle.moves import move, page
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
-from deployments.snapshot import WAITING, back_for, facts_of, goods
+from deployments.proven import goods
+from deployments.snapshot import WAITING, back_for, facts_of
 from releases.models import Version
 from releases.spec import number_of
 

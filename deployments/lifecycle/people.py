@@ -21,7 +21,7 @@ from deployments.lifecycle.requests import current_of, retry_ended
 from deployments.lifecycle.rows import endpoints_of
 from deployments.lifecycle.windows import close_step
 from deployments.models import Deployment, Step, Target
-from deployments.snapshot import goods
+from deployments.proven import goods
 from health.models import Window
 from releases.models import Version
 

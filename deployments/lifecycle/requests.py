@@ -81,7 +81,7 @@ def promote(
     already = source.promotions.filter(installation=installation, status__in=[*WAITING, Status.IN_PROGRESS]).first()
     if already is not None:
         return already, False
-    if against := reasons(checks(source, policy.gates)):
+    if against := reasons(checks(source, installation, policy)):
         raise Conflict(
             f"{source.version.number} cannot be promoted: {' '.join(against)}",
             code="gates_failed",

@@ -14,7 +14,8 @@ from deployments.engine.stages import PlannedStage, Site
 from deployments.engine.status import TargetState
 from deployments.models import Deployment, Endpoint, Installation, Stage, Step, Target
 from deployments.policy import Policy
-from deployments.snapshot import back_for, goods, policy_of, revisions
+from deployments.proven import goods
+from deployments.snapshot import back_for, policy_of, revisions
 
 
 def endpoints_of(installation: Installation) -> list[Endpoint]:

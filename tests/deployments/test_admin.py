@@ -44,6 +44,8 @@ LISTS = [
     "deployments_incident",
     "releases_application",
     "releases_version",
+    "releases_evidence",
+    "releases_waiver",
     "health_window",
     "health_smokerun",
     "journal_event",

@@ -10,7 +10,7 @@ from deployments import lifecycle
 from deployments.fleet import adopt, converge
 from deployments.fleet.adopt import Adoption
 from deployments.models import Deployment, Endpoint, Host, Installation
-from deployments.snapshot import goods
+from deployments.proven import goods
 from health.models import Window
 from health.sources.probe import HealthAnswer
 from tests.deployments.conftest import ALICE, ROOT, Fleet

@@ -26,6 +26,11 @@ def test_who_may_reach_an_environment_is_never_left_to_a_default():
         ("approvals", True),
         ("approvals", "1"),
         ("gates", "none"),
+        ("min_coverage", 79.9),
+        ("min_coverage", 101),
+        ("min_coverage", "80"),
+        ("min_reviews", 0),
+        ("min_crv", 0),
         ("queue", 5),
         ("strategy", "teleport"),
         ("batch", "0"),
@@ -98,3 +103,15 @@ def test_an_installation_may_tighten_and_never_loosen():
     for looser in ({"approvals": 0}, {"max_failures": 2}, {"bake": 1}, {"automatic_rollback": False}, {"direct": True}):
         with pytest.raises(PolicyError):
             tightened(policy, looser)
+
+
+@pytest.mark.parametrize(
+    ("name", "less", "more"), [("min_coverage", 85, 95), ("min_reviews", 1, 3), ("min_crv", 50, 99)]
+)
+def test_an_installation_may_ask_its_gates_for_more_and_never_for_less(name, less, more):
+    here = parse({**GOOD, "gates": "guide", "min_coverage": 90, "min_reviews": 2, "min_crv": 98})
+    assert getattr(tightened(here, {name: more}), name) == more
+    with pytest.raises(PolicyError, match="looser"):
+        tightened(here, {name: less})
+    with pytest.raises(PolicyError, match="is the environment's to say"):
+        tightened(here, {"gates": "basic"})

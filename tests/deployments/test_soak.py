@@ -82,10 +82,11 @@ def test_time_alone_never_ends_a_soak(fleet, promoted):
     ("staging", "said"),
     [({"sources": ["probe"]}, "needs journal among the sources"), ({"window": 60}, "the window of staging is 60 s")],
 )
-def test_a_soak_that_could_never_end_is_refused_when_it_is_declared(staging, said):
+@pytest.mark.parametrize("demanded", [{"soak": 1800}, {"gates": "guide"}], ids=["soak", "guide"])
+def test_quiet_that_could_never_come_is_refused_when_it_is_declared(staging, said, demanded):
     policy = {"approvals": 0, "gates": "basic"}
     source = {"name": "staging", **policy, "promote_from": None, "sources": ["probe", "journal"], "window": 3600}
-    target = {"name": "production", **policy, "promote_from": "staging", "soak": 1800}
+    target = {"name": "production", **policy, "promote_from": "staging", **demanded}
     check({"environments": [source, target]})
     with pytest.raises(DeclarationInvalid, match=said):
         check({"environments": [{**source, **staging}, target]})

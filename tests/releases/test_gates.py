@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from releases.gates import SourceFacts, UnknownPreset, check, reasons_against
+from releases.facts import SourceFacts
+from releases.gates import UnknownPreset, check, reasons_against
 
 GOOD = SourceFacts(
     deployment="d1", environment="staging", status="deployed", version="1.2.3",

@@ -1,0 +1,44 @@
+"""What proved good on an installation: the only contents that anything goes back to by itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, Max
+
+from deployments.engine.status import Status
+from deployments.models import Deployment, Installation
+from releases.spec import content
+
+REMEMBERED = 200
+"""Good deployments of an installation that are looked through for a way back."""
+
+
+def goods(installation: Installation) -> list[str]:
+    """Contents that passed their window here and were not undone or withdrawn since, newest first."""
+    passed = Deployment.objects.filter(
+        installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
+    )
+    # Plain columns: this is read at every look at the gates, and rows of two hundred deployments are not.
+    columns = ("version_id", "version__number", "version__digest", "deployed_at")
+    proven = list(passed.order_by("-deployed_at").values_list(*columns)[:REMEMBERED])
+    undone = _undone(installation, min((at for *_, at in proven if at), default=None))
+    fine = [
+        content(number, digest)
+        for version, number, digest, deployed_at in proven
+        if (at := undone.get(version)) is None or (deployed_at or at) > at
+    ]
+    return list(dict.fromkeys(fine))
+
+
+def _undone(installation: Installation, since: datetime | None) -> dict[UUID, datetime]:
+    """When each version was last rolled back here to another one; what was undone before `since` counts no more."""
+    rollbacks = Deployment.objects.filter(
+        installation=installation, reverts__isnull=False, status__in=(Status.DEPLOYED, Status.ROLLED_BACK)
+    )
+    if since is not None:
+        rollbacks = rollbacks.filter(deployed_at__gte=since)
+    # A rollback to the same version, of a deployment over itself, took nothing away from it.
+    to_another = rollbacks.filter(reverts__status=Status.ROLLED_BACK).exclude(version=F("reverts__version"))
+    return dict(to_another.values_list("reverts__version").annotate(last=Max("deployed_at")))
