@@ -140,6 +140,6 @@ class Shell:
     ],
 )  # fmt: skip
 def test_a_balancers_reload_is_judged_by_the_same_rules(rules, said):
-    found = privileges.missing(Shell(rules), "sudo -n systemctl restart app.service", "/etc/balancer")
+    found = privileges.missing(Shell(rules), "sudo -n systemctl restart app.service", "/etc/balancer")  # type: ignore[arg-type]
     assert [(one.sentence, one.sure) for one in found] == said
     assert all("NOPASSWD: /path/to/systemctl restart app.service" in one.remedy for one in found)
