@@ -99,7 +99,8 @@ def test_a_failed_migration_is_held_and_a_retry_runs_it_again(fleet, tmp_path):
     here = fleet.environment("staging", hosts=2)
     flag = tmp_path / "fixed"
     command = f"test -e {flag} && test -e here"
-    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=str(tmp_path))
+    fleet.root = str(tmp_path)
+    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=fleet.root)
     (tmp_path / "releases").mkdir()
     deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
     content = deployment.version.content
