@@ -99,8 +99,7 @@ def test_a_failed_migration_is_held_and_a_retry_runs_it_again(fleet, tmp_path):
     here = fleet.environment("staging", hosts=2)
     flag = tmp_path / "fixed"
     command = f"test -e {flag} && test -e here"
-    fleet.root = str(tmp_path)
-    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=fleet.root)
+    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=str(tmp_path))
     (tmp_path / "releases").mkdir()
     deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
     content = deployment.version.content
@@ -203,7 +202,8 @@ def test_a_migration_under_a_fence_that_its_host_has_outlived_is_not_run(fleet, 
 def migrating(fleet, tmp_path, command: str) -> Deployment:
     """1.0.0 with a migration, asked for."""
     here = fleet.environment("staging")
-    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=str(tmp_path))
+    fleet.root = str(tmp_path)
+    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=fleet.root)
     version = fleet.version("1.0.0")
     (tmp_path / "releases" / version.content).mkdir(parents=True)
     return lifecycle.deploy(version.pk, "staging", actor=ALICE)
