@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deployments.doctor.findings import GIB, Finding, ok, size, warning, wrong
+from deployments.drivers.sudoers import LAST_COUNTS, TRY_IT, Allowed
 
 CLOCK_OFF = 30.0
 """Seconds. Nothing is decided by a host's clock; its logs and certificates are read by people and by TLS."""
+LEAST_ROOM = 16 * 1024**2
+"""Bytes. A balancer's files are small: with less, a change of weights may not be written."""
 RELEASES_KEPT = 4
 """Releases that a host holds at least: the three good ones that prune keeps, and the one that is sent."""
 SLACK = 0.05
@@ -36,7 +39,8 @@ SERVERS = {
 class HostSeen:
     """One application's place on one host. Bytes and seconds; None is not known.
 
-    restart: "yes", "no", or "own" for an installation's own command. code: why it was not reached, as drivers say it.
+    restart, halt: as sudoers.Allowed, or "own" for an installation's own command. code: why it was not reached, as
+    drivers say it.
     """
 
     name: str
@@ -71,8 +75,7 @@ def host(seen: HostSeen) -> Iterator[Finding]:
         yield wrong(about, f"it lacks {names}", f"install {names} there (on Debian: coreutils util-linux tar gzip)")
     yield from _room(about, seen)
     yield from _restart(about, seen)
-    if seen.clock_off is not None and abs(seen.clock_off) > CLOCK_OFF:
-        yield warning(about, f"its clock is {seen.clock_off:+.0f} s off ours", "let it keep time (timedatectl, chrony)")
+    yield from clock(about, seen.clock_off)
     yield from sizes(about, seen.cores, seen.memory, seen.disk_size, SERVERS.get(seen.environment))
 
 
@@ -105,14 +108,37 @@ def _room(about: str, seen: HostSeen) -> Iterator[Finding]:
 
 
 def _restart(about: str, seen: HostSeen) -> Iterator[Finding]:
-    for act in [name for name, allowed in (("restart", seen.restart), ("stop", seen.halt)) if allowed == "no"]:
+    for act, allowed in (("restart", seen.restart), ("stop", seen.halt)):
         line = f"systemctl {act} {seen.unit}"
-        allow = f"allow it: USER ALL=(root) NOPASSWD: /usr/bin/{line} in /etc/sudoers.d/aureus"
-        yield wrong(about, f"sudo -n {line} is not allowed without a password", allow)
-    if seen.restart == "yes":
+        allow = f"allow it: USER ALL=(root) NOPASSWD: /usr/bin/{line} in /etc/sudoers.d/aureus; {LAST_COUNTS}"
+        if allowed == Allowed.NO:
+            yield wrong(about, f"sudo -n {line} is not allowed without a password", allow)
+        if allowed == Allowed.UNSURE:
+            yield warning(about, f"whether sudo -n {line} asks for a password cannot be told", f"{TRY_IT}; or {allow}")
+    if seen.restart == Allowed.YES:
         yield ok(about, f"{seen.unit} may be restarted without a password")
     if seen.unit and not seen.unit_known:
         yield wrong(about, f"systemd knows no unit {seen.unit}", "install it, with its files in the slot of the root")
+
+
+def balancer(about: str, disk: int | None, free: int | None, inodes: int | None) -> Iterator[Finding]:
+    """Whether a balancer's machine has room; bytes and files. Logs are what fills it."""
+    if disk is None or free is None:
+        return
+    left = f"{size(free)} of {size(disk)} are free on its disk"
+    if free < LEAST_ROOM or inodes == 0:
+        files = "" if inodes else ", and no file can be made"
+        yield wrong(about, left + files, "free space: a change of weights may not be written")
+    elif free < disk / 10:
+        yield warning(about, left, "free space before it is needed: are its logs rotated?")
+    else:
+        yield ok(about, left)
+
+
+def clock(about: str, off: float | None) -> Iterator[Finding]:
+    """How far a machine's clock is off ours; seconds."""
+    if off is not None and abs(off) > CLOCK_OFF:
+        yield warning(about, f"its clock is {off:+.0f} s off ours", "let it keep time (timedatectl, chrony)")
 
 
 def sizes(

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deployments.doctor.findings import Finding, ok, size, warning, wrong
-from deployments.doctor.machines import CONTROL, sizes
+from deployments.doctor.machines import CONTROL, clock, sizes
 from health import canaries
 
 OLDEST_POSTGRES = 140000
@@ -57,6 +57,16 @@ def postgres() -> Iterator[Finding]:
     if int(told["max_connections"]) < wanted:
         yield warning(about, f"max_connections is {told['max_connections']}; one machine of Aureus may hold {wanted}",
                       "raise it, or lower DATABASE_POOL_SIZE and WEB_WORKERS")  # fmt: skip
+    yield from clock(about, _clock_off())
+
+
+def _clock_off() -> float:
+    """Seconds by which PostgreSQL's clock is ahead of ours. Waits and leases go by its clock, tokens by ours."""
+    begun = time.time()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        [theirs] = cursor.fetchone()
+    return float(theirs) - (begun + time.time()) / 2
 
 
 def _settings(*names: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from deployments.drivers import caddy_config
 from deployments.drivers.asking import ask
 from deployments.drivers.caddy_config import VERIFY_PATH, CaddySite, Live
 from deployments.drivers.sites import ConfigInvalid
-from deployments.drivers.traffic import BalancerShell, TrafficError, carried_over, check_weights
+from deployments.drivers.traffic import BalancerShell, Shortcoming, TrafficError, carried_over, check_weights
 
 
 class CaddyTraffic:
@@ -68,7 +68,7 @@ class CaddyTraffic:
         texts = [caddy_config.write(self._site, live.endpoints, told, live.fence) for told in (weights, live.weights)]
         return self._shell.read_file(self._site.weights_file(live.structure)) not in texts
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         # Weights and structure need the socket and the folder alone, and those a reading proves.
         return ()
 

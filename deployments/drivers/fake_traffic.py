@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deployments.drivers.traffic import TrafficError, carried_over, check_weights
+from deployments.drivers.traffic import Shortcoming, TrafficError, carried_over, check_weights
 
 
 class FakeTraffic:
@@ -25,7 +25,7 @@ class FakeTraffic:
         self.changes: list[tuple[int, dict[str, int]]] = []
         self.fence = 0
         self.down = self.spoilt = self.forgot = False
-        self.lacks: tuple[tuple[str, str], ...] = ()
+        self.lacks: tuple[Shortcoming, ...] = ()
 
     def read(self) -> dict[str, int]:
         self._answer()
@@ -59,7 +59,7 @@ class FakeTraffic:
         self._answer()
         return self.spoilt
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         return self.lacks
 
     def _answer(self) -> None:

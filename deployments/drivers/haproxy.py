@@ -10,7 +10,7 @@ from deployments.drivers import haproxy_config, privileges
 from deployments.drivers.connections import established
 from deployments.drivers.haproxy_config import HAProxySite, Live
 from deployments.drivers.sites import ConfigInvalid
-from deployments.drivers.traffic import BalancerShell, TrafficError, carried_over, check_weights
+from deployments.drivers.traffic import BalancerShell, Shortcoming, TrafficError, carried_over, check_weights
 
 TIMEOUT = 10
 RELOAD_WITHIN = 20.0
@@ -108,17 +108,18 @@ class HAProxyTraffic:
         written = [self._text(live.endpoints, told) for told in (weights, live.weights)]
         return self._shell.read_file(self._site.file) not in written
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         site = self._site
-        found: list[tuple[str, str]] = []
+        found: list[Shortcoming] = []
         told = self._ask(["show info", "show cli level"])
         if "admin" not in told.splitlines():
-            found.append((f"{site.admin_socket} takes no changes", "write `level admin` at its `stats socket` line"))
+            remedy = "write `level admin` at its `stats socket` line"
+            found.append(Shortcoming(f"{site.admin_socket} takes no changes", remedy))
         pid = haproxy_config.figure(told, "Pid")
         status, words, _ = self._shell.run(["cat", f"/proc/{pid}/cmdline"], b"", TIMEOUT)
         read = [word.rstrip("/") for word in words.decode("utf-8", "replace").split("\0")]
         if status == 0 and not {site.folder, site.file} & set(read):
-            found.append((_NOT_INCLUDED, self._include()))
+            found.append(Shortcoming(_NOT_INCLUDED, self._include()))
         found += privileges.missing(self._shell, site.reload, site.folder)
         return tuple(found)
 

@@ -10,7 +10,7 @@ from deployments.drivers.asking import ask
 from deployments.drivers.connections import established
 from deployments.drivers.nginx_config import VERIFY_PATH, NginxSite, Sheet
 from deployments.drivers.sites import ConfigInvalid
-from deployments.drivers.traffic import BalancerShell, TrafficError, carried_over, check_weights
+from deployments.drivers.traffic import BalancerShell, Shortcoming, TrafficError, carried_over, check_weights
 
 LIVE_WITHIN = 20.0
 """Seconds until a reload must have become live."""
@@ -95,7 +95,7 @@ class NginxNode:
             f"nginx was reloaded and does not route by our file: write `include {folder}/*.conf;` into its http block"
         )
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         found = privileges.missing(self.shell, self.site.reload, self.site.folder)
         if self.site.check:
             found += privileges.missing(self.shell, self.site.check)
@@ -154,7 +154,7 @@ class NginxTraffic:
         written = [nginx_config.write(self._site, told) for told in (wanted, live)]
         return live.structure == wanted.structure and self._node.shell.read_file(self._site.file) not in written
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         return self._node.shortcomings()
 
     def _route(self, wanted: Sheet, live: Sheet | None, fence: int) -> None:

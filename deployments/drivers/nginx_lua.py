@@ -11,7 +11,7 @@ from deployments.drivers import nginx_config
 from deployments.drivers.nginx import LIVE_WITHIN, NginxNode
 from deployments.drivers.nginx_config import NginxSite, Sheet
 from deployments.drivers.sites import ConfigInvalid
-from deployments.drivers.traffic import BalancerShell, TrafficError, carried_over, check_weights
+from deployments.drivers.traffic import BalancerShell, Shortcoming, TrafficError, carried_over, check_weights
 
 
 @cache
@@ -90,7 +90,7 @@ class LuaNginxTraffic:
         sheets = (str(wanted).encode(), str(live).encode())
         return self._changed_on_disk(wanted) or self._shell.read_file(self._site.sheet_file) not in sheets
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         return self._node.shortcomings()
 
     def _runs(self, wanted: Sheet) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from deployments.drivers.traffic import TrafficError, check_weights
+from deployments.drivers.traffic import Shortcoming, TrafficError, check_weights
 
 
 class NoTraffic:
@@ -40,5 +40,5 @@ class NoTraffic:
     def edited(self, weights: Mapping[str, int]) -> bool:
         return False
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
         return ()

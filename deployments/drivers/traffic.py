@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from deployments.drivers.errors import ActRefused, HostError
 from deployments.drivers.hosts import HostAddress
@@ -21,6 +21,14 @@ STRUCTURE = frozenset({"not_ours", "unreadable", "unknown_endpoint", "missing_en
 
 class TrafficError(HostError):
     """The traffic is not as asked. `retry` says whether the same request may succeed later without a person."""
+
+
+class Shortcoming(NamedTuple):
+    """What would make a later change fail, and what to do about it. `sure`: it will; else we could not tell."""
+
+    sentence: str
+    remedy: str
+    sure: bool = True
 
 
 class Traffic(Protocol):
@@ -62,8 +70,8 @@ class Traffic(Protocol):
         and are not live yet are no edit. Raises TrafficError.
         """
 
-    def shortcomings(self) -> tuple[tuple[str, str], ...]:
-        """What on the balancer's host would make a later change fail, and what to do about it. Changes nothing."""
+    def shortcomings(self) -> tuple[Shortcoming, ...]:
+        """What on the balancer's host would make a later change fail. Changes nothing."""
 
 
 class BalancerShell(Protocol):

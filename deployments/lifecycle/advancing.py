@@ -24,7 +24,7 @@ from deployments.lifecycle.ending import finish, owe
 from deployments.lifecycle.moves import locked, move
 from deployments.models import Approval, Deployment, Endpoint, Environment, Installation, Step, Target
 from deployments.proven import goods
-from deployments.snapshot import WAITING, back_for, facts_of, revisions
+from deployments.snapshot import WAITING, back_for, broken, facts_of, revisions
 
 SIDE_BY_SIDE = 16
 """Hosts that one worker process works on at a time (research on SSH: more threads gained nothing)."""
@@ -140,6 +140,9 @@ def _begin(deployment: Deployment, now: datetime) -> None:
         return  # a rollback began this very moment: decided again, it waits behind it
     if _holds_at_start(deployment.installation) != was:
         return  # edited this very moment: decided again, by what holds now
+    deployment.refresh_from_db(fields=["version", "source"])
+    if not deployment.is_rollback and broken(deployment):
+        return  # so was its version, or its source: we may have waited for these locks
     windows.supersede(deployment.installation, by=deployment)
     _refresh_way_back(deployment)
     if deployment.status == Status.AWAITING_APPROVAL:

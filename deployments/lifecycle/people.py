@@ -38,8 +38,7 @@ def pause(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deplo
         raise Conflict("a rollback is not paused: abandon it if it must end", code="rollback")
     if deployment.paused_by:
         raise Conflict(f"{deployment.paused_by} has paused it already", code="already_paused")
-    if deployment.abort_reason:
-        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+    _not_aborting(deployment)
     _write(deployment, actor, "paused", reason, paused_by=actor.name, pause_reason=reason)
     return deployment
 
@@ -48,6 +47,7 @@ def pause(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deplo
 def resume(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deployment:
     """Go on where it was paused, and with what was held for a person."""
     deployment = _open(deployment_id)
+    _not_aborting(deployment)
     held = deployment.steps.filter(status=StepStatus.PENDING, held=True)
     if not deployment.paused_by and not held.exists():
         raise Conflict(f"it is not paused and nothing of it is held{_last_word(deployment)}", code="not_paused")
@@ -90,6 +90,7 @@ def retry(deployment_id: UUID | str, *, actor: Actor, reason: str = "") -> Deplo
         return retry_ended(deployment, actor=actor)
     if deployment.status not in OPEN:
         raise Conflict(f"there is nothing to retry: it {said_of(deployment)}", code="not_failed")
+    _not_aborting(deployment)
     not_yet = Q(held=True) | Q(failures__gt=0) | Q(not_before__gt=clock.now())
     waiting = list(deployment.steps.filter(not_yet, status=StepStatus.PENDING, attempts__gt=0))
     if not waiting:
@@ -109,11 +110,10 @@ def promote_full(deployment_id: UUID | str, *, actor: Actor, reason: str) -> Dep
     _demand(reason)
     if deployment.status != Status.IN_PROGRESS:
         raise Conflict("it has not started", code="not_started")
-    if deployment.abort_reason:
-        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+    _not_aborting(deployment)
     left = deployment.steps.filter(kind__in=WAITS, status__in=(StepStatus.PENDING, StepStatus.RUNNING))
     if not left.exists():
-        raise Conflict("nothing of it would still be waited for", code="nothing_held")
+        raise Conflict(f"nothing of it would still be waited for{_last_word(deployment)}", code="nothing_held")
     why = f"skipped by {actor.name}: {reason}"
     for window in Window.objects.select_for_update().filter(pk__in=left.values("window"), closed_at=None):
         close_step(window, why)
@@ -129,8 +129,7 @@ def exclude(deployment_id: UUID | str, *, actor: Actor, host: str, reason: str) 
     _demand(reason)
     if deployment.status != Status.IN_PROGRESS:
         raise Conflict("it has not started: retire the host, or exclude it once it has", code="not_started")
-    if deployment.abort_reason:
-        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+    _not_aborting(deployment)
     target = _excludable(deployment, host)
     # What has not been touched yet is covered as well: a rollback has to look whether it serves.
     Target.objects.filter(pk=target.pk, claimed_at=None).update(claimed_at=clock.now())
@@ -262,11 +261,24 @@ def _open(deployment_id: UUID | str) -> Deployment:
     return deployment
 
 
+def _not_aborting(deployment: Deployment) -> None:
+    """What is being aborted only comes to its end: nobody lets it go on, or changes how."""
+    if deployment.abort_reason:
+        raise Conflict(f"it is being aborted: {deployment.abort_reason}", code="aborting")
+
+
+LET_GO_ON = {
+    "deployment.resumed": "resumed it",
+    "deployment.retried": "retried it",
+    "deployment.promoted_full": "promoted it in full",
+    "deployment.excluded": "excluded a host of it",
+}
+
+
 def _last_word(deployment: Deployment) -> str:
     """Who let it go on last, for whoever came too late."""
-    words = {"deployment.resumed": "resumed", "deployment.retried": "retried", "deployment.abort_asked": "aborted"}
-    last = Event.objects.filter(stream=deployment.stream, kind__in=words).order_by("-seq").first()
-    return f": {last.actor} has {words[last.kind]} it" if last else ""
+    last = Event.objects.filter(stream=deployment.stream, kind__in=LET_GO_ON).order_by("-seq").first()
+    return f": {last.actor} has {LET_GO_ON[last.kind]}" if last else ""
 
 
 def _demand(reason: str) -> None:

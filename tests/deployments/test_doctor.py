@@ -9,6 +9,7 @@ from deployments import doctor, lifecycle
 from deployments.doctor import State, machines, servers
 from deployments.doctor.findings import GIB
 from deployments.doctor.machines import HostSeen
+from deployments.drivers.traffic import Shortcoming
 from deployments.models import Endpoint, Host, Installation
 from health import canaries
 from health.models import Canary
@@ -45,6 +46,7 @@ def test_a_host_as_the_guide_wants_it_is_well():
         ({"inodes_free": 100}, State.FAILED, "2000 files"),
         ({"restart": "no"}, State.FAILED, "NOPASSWD: /usr/bin/systemctl restart shop.service"),
         ({"halt": "no"}, State.FAILED, "NOPASSWD: /usr/bin/systemctl stop shop.service"),
+        ({"restart": "unsure"}, State.WARNING, "asks for a password cannot be told say it once as our user"),
         ({"unit_known": False}, State.FAILED, "no unit shop.service"),
         ({"clock_off": -90.0}, State.WARNING, "-90 s off"),
         ({"cores": 4}, State.WARNING, "8 cores"),
@@ -82,11 +84,44 @@ def test_a_setup_is_examined_and_nothing_is_changed(fleet):
         assert {verb for verb, _ in machine.calls[calls.get(name, 0) :]} <= {"facts", "run", "read"}
 
 
-def test_what_a_balancers_machine_lacks_is_told_with_what_to_do(fleet):
+@pytest.mark.parametrize(("sure", "state"), [(True, State.FAILED), (False, State.WARNING)])
+def test_what_a_balancers_machine_lacks_is_told_with_what_to_do(fleet, sure, state):
     fleet.environment("staging", balanced=True)
-    fleet.traffic.lacks = (("sudo does not let our user reload", "write the line into sudoers"),)
-    [finding] = [one for one in examined(fleet) if one.about.startswith("balancer lb")]
-    assert (finding.state, finding.sentence, finding.remedy) == (State.FAILED, *fleet.traffic.lacks[0])
+    fleet.traffic.lacks = (Shortcoming("sudo may not let our user reload", "write the line into sudoers", sure),)
+    finding = next(one for one in examined(fleet) if one.about.startswith("balancer lb"))
+    assert (finding.state, finding.sentence, finding.remedy) == (state, *fleet.traffic.lacks[0][:2])
+
+
+def test_a_machine_that_only_balances_is_asked_for_its_disk_and_its_clock(fleet):
+    fleet.environment("staging", balanced=True)
+    assert "are free on its disk" in " ".join(f.sentence for f in examined(fleet) if f.about.startswith("balancer lb"))
+    Endpoint.objects.filter(host__name="staging-1").update(host=Host.objects.get(name="staging-lb"))
+    assert "are free" not in " ".join(f.sentence for f in examined(fleet) if f.about.startswith("balancer lb"))
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "state"),
+    [
+        (50 * GIB, 10**6, State.OK),
+        (50 * GIB, None, State.OK),
+        (5 * GIB, 10**6, State.WARNING),
+        (2**20, 10**6, State.FAILED),
+        (50 * GIB, 0, State.FAILED),
+    ],
+)
+def test_a_balancer_needs_room_for_its_files_and_its_logs(free, inodes, state):
+    assert [f.state for f in machines.balancer("x", 100 * GIB, free, inodes)] == [state]
+
+
+@pytest.mark.parametrize(("off", "found"), [(0.4, []), (-31.0, ["PostgreSQL"]), (300.0, ["PostgreSQL"])])
+def test_a_clock_that_is_not_ours_is_told(off, found):
+    assert [f.about for f in machines.clock("PostgreSQL", off)] == found
+
+
+@pytest.mark.django_db
+def test_the_clock_of_the_database_is_asked_for():
+    """It runs on this machine: what is measured is how long the question took, at the most."""
+    assert abs(servers._clock_off()) < 5
 
 
 def test_hosts_that_would_fail_a_deployment_are_found(fleet):

@@ -202,7 +202,8 @@ def test_a_migration_under_a_fence_that_its_host_has_outlived_is_not_run(fleet, 
 def migrating(fleet, tmp_path, command: str) -> Deployment:
     """1.0.0 with a migration, asked for."""
     here = fleet.environment("staging")
-    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=str(tmp_path))
+    fleet.root = str(tmp_path)
+    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=fleet.root)
     version = fleet.version("1.0.0")
     (tmp_path / "releases" / version.content).mkdir(parents=True)
     return lifecycle.deploy(version.pk, "staging", actor=ALICE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -25,8 +26,11 @@ from hypothesis.stateful import (
 from aureus import clock
 from aureus.journal.refusals import Refused
 from deployments import edits, execution, leases, lifecycle
+from deployments.effects import Boundary
 from deployments.engine.status import OPEN, Status, TargetState
-from deployments.models import Deployment, Endpoint, Environment, Freeze, Step
+from deployments.fleet import running
+from deployments.lifecycle.people import WAITS
+from deployments.models import Deployment, Endpoint, Environment, Freeze, Host, Installation, Step
 from releases import registry
 from tests.conftest import _delete_rows
 from tests.deployments.conftest import ALICE, BOB, Fleet
@@ -41,21 +45,33 @@ NEWEST = st.integers(0, 3)
 SETTLED = {TargetState.ON_TO, TargetState.ON_BACK, TargetState.OWED}
 
 
+class Lost(BaseException):
+    """A worker is gone in the midst of its work."""
+
+
+def left_to_wait(deployment: Deployment) -> bool:
+    """Whether it is under way and would still be watched, or wait for a person."""
+    left = deployment.steps.filter(kind__in=WAITS, status="pending", deployment__abort_reason="")
+    return deployment.status == Status.IN_PROGRESS and left.exists()
+
+
 class Lives(RuleBasedStateMachine):
     """One environment of three hosts; `ended` remembers how each deployment ended when that was first seen."""
 
     @initialize(
         approvals=st.integers(0, 1),
         queue=st.sampled_from(["order", "supersede"]),
-        balanced=st.booleans(),
+        strategy=st.sampled_from(["rolling", "rolling behind a balancer", "canary behind a balancer"]),
         max_failures=st.integers(0, 1),
+        bake=st.sampled_from([0.0, 10.0]),
     )
-    def begin(self, balanced: bool, **declared: Any) -> None:
+    def begin(self, strategy: str, **declared: Any) -> None:
         self.fleet = Fleet()
-        self.here = self.fleet.environment("staging", balanced=balanced, **{**declared, "approvals": 0})
+        self.here = self.fleet.environment("staging", balanced=strategy.endswith("balancer"))
         self.fleet.deployed("1.0.0")
-        policy = {**Environment.objects.get().policy, **declared}
+        policy = {**Environment.objects.get().policy, **declared, "weights": [5, 50, 100]}
         Environment.objects.update(policy=policy)
+        Installation.objects.update(strategy=strategy.split()[0])
         self.ended: dict[Any, str] = {}
 
     def said(self, verb: Callable[[], object]) -> None:
@@ -108,6 +124,10 @@ class Lives(RuleBasedStateMachine):
     def exclude(self, at: int, host: str) -> None:
         self.said(lambda: lifecycle.exclude(self.newest(at).pk, actor=BOB, host=host, reason="broken"))
 
+    @rule(at=NEWEST)
+    def promote_full(self, at: int) -> None:
+        self.said(lambda: lifecycle.promote_full(self.newest(at).pk, actor=BOB, reason="enough"))
+
     @rule(host=HOSTS)
     def converge(self, host: str) -> None:
         self.said(lambda: lifecycle.converge(self.here, [host], actor=BOB, reason="owed"))
@@ -119,6 +139,16 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def edit_environment(self) -> None:
         edits.edited(Environment.objects.get(), changed=["order"], actor=BOB)
+
+    @rule(host=HOSTS)
+    def retire_or_return(self, host: str) -> None:
+        """As `aureus apply` does it: not while something runs there. Somebody who serves is left."""
+        row = Host.objects.get(name=host)
+        others = Endpoint.objects.exclude(host=row).filter(host__state="active", serving=True, owed="")
+        if row.state == "active" and (running.on_host(row) or not others.exists()):
+            return
+        row.state = "active" if row.state == "retired" else "retired"
+        edits.edited(row, changed=["state"], actor=BOB)
 
     @rule()
     def freeze(self) -> None:
@@ -144,6 +174,20 @@ class Lives(RuleBasedStateMachine):
             self.fleet.hurry()
             for deployment_id, lane in leases.sweep():
                 execution.work_on(deployment_id, lane, self.fleet.outside, self.fleet.hint, budget=0)
+
+    @rule(at=st.sampled_from(list(Boundary)))
+    def lose_a_worker(self, at: Boundary) -> None:
+        """It ends at a boundary of the steps it has claimed, and their leases run out."""
+
+        def reached(boundary: Boundary, kind: str) -> None:
+            if boundary is at:
+                raise Lost
+
+        self.fleet.hurry()
+        for deployment_id, lane in leases.sweep():
+            with suppress(Lost):
+                execution.work_on(deployment_id, lane, self.fleet.outside, self.fleet.hint, budget=0, reached=reached)
+        Step.objects.filter(status="running").update(lease_until=PAST)
 
     @rule()
     def patience_ends(self) -> None:
@@ -179,7 +223,7 @@ class Lives(RuleBasedStateMachine):
         """Where nothing is under way, each host runs what the record says, or is owed."""
         if Deployment.objects.filter(status=Status.IN_PROGRESS).exists():
             return
-        for endpoint in Endpoint.objects.select_related("host"):
+        for endpoint in Endpoint.objects.filter(host__state="active").select_related("host"):
             runs = self.fleet.hosts.at(endpoint.host.name).site(self.fleet.root).slots.get("main", "")
             assert endpoint.owed or runs == endpoint.recorded, (endpoint.name, runs, endpoint.recorded)
         for deployment in Deployment.objects.exclude(status__in=OPEN):
@@ -214,6 +258,8 @@ class Lives(RuleBasedStateMachine):
                     self.said(lambda one=deployment: lifecycle.approve(one.pk, actor=BOB))  # type: ignore[misc]
                 if deployment.paused_by:
                     self.said(lambda one=deployment: lifecycle.resume(one.pk, actor=BOB))  # type: ignore[misc]
+                if left_to_wait(deployment):
+                    self.said(lambda one=deployment: lifecycle.promote_full(one.pk, actor=BOB, reason="end"))  # type: ignore[misc]
             self.play(3)
         assert not Deployment.objects.filter(status__in=OPEN).exists()
         self.lives_are_lawful()
