@@ -201,6 +201,7 @@ def test_a_migration_under_a_fence_that_its_host_has_outlived_is_not_run(fleet, 
 
 def migrating(fleet, tmp_path, command: str) -> Deployment:
     """1.0.0 with a migration, asked for."""
+    fleet.root = str(tmp_path)
     here = fleet.environment("staging")
     fleet.root = str(tmp_path)
     Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=fleet.root)
