@@ -3,7 +3,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo up test system faults simulate judging check bench traffic install install-dev
+.PHONY: help demo up test system faults simulate judging check bench traffic restored install install-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -31,6 +31,9 @@ faults: install-dev ## break the real tree at random instants (DEPLOYMENTS=200 S
 
 traffic: install-dev ## every strategy and its rollback under load, on real balancers (REQUESTS=100000 BALANCERS="haproxy caddy")
 	@$(BIN)/python -m tests.traffic --requests $(or $(REQUESTS),100000) $(BALANCERS)
+
+restored: install-dev ## ship a version that answers nothing but errors, ten times, and time its end (FAULTS=10 BALANCERS=haproxy)
+	@$(BIN)/python -m tests.traffic --faults $(or $(FAULTS),10) $(or $(BALANCERS),haproxy)
 
 simulate: install-dev ## random worlds over the pure core (WORLDS=100000 SEED=7)
 	@$(BIN)/python -m tests.engine.simulate --worlds $(or $(WORLDS),20000) --seed $(or $(SEED),1) $(ARGS)

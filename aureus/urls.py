@@ -49,6 +49,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{DEPLOYMENT}/events", door(reading.Events), name="deployment-events"),
     path(f"{DEPLOYMENT}/steps", door(reading.Steps), name="deployment-steps"),
     path(f"{DEPLOYMENT}/samples", door(reading.Samples), name="deployment-samples"),
+    path(f"{DEPLOYMENT}/picture", door(reading.SeenOverTime), name="deployment-picture"),
     path(f"{DEPLOYMENT}/logs", door(reading.Logs), name="deployment-logs"),
     path(f"{DEPLOYMENT}/gate-checks", door(reading.GateChecks), name="deployment-gate-checks"),
     path(f"{DEPLOYMENT}/can-promote", door(reading.CanPromote), name="deployment-can-promote"),

@@ -1,4 +1,4 @@
-"""Whole windows through the judge, beside two rules that others use: `python -m benchmarks.judging` (`make judging`).
+"""Whole windows through the judge, beside three rules that others use: `python -m benchmarks.judging` (`make judging`).
 
 Each cell draws windows of 30 minutes: requests of a minute by a Poisson law (nearly), errors among them by a
 binomial one, a healthy probe a minute. Every rule looks after each minute. The judge is health.verdicts.judge as it

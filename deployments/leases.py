@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from django.db import Error, close_old_connections, connection, connections
+from django.db import Error, close_old_connections, connection, connections, transaction
 
-from aureus import lease
+from aureus import clock, lease
 from deployments import identity
 from deployments.models import Deployment, Step
+from deployments.snapshot import WAITING
 from health import canaries
 
 HINT_AGAIN_AFTER = 3
@@ -20,6 +21,7 @@ HINT_AGAIN_AFTER = 3
 def sweep(limit: int = 500) -> list[tuple[str, str]]:
     """The deployments that are due, as (id, lane), each marked so that it is not hinted again at once. Idempotent."""
     identity.notice()
+    _wake_the_withdrawn()
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -33,6 +35,15 @@ def sweep(limit: int = 500) -> list[tuple[str, str]]:
             [limit],
         )
         return cursor.fetchall()
+
+
+@transaction.atomic
+def _wake_the_withdrawn() -> None:
+    """Whoever waits with a version that was withdrawn since: versions know no deployments, so nobody has told them."""
+    waiting = Deployment.objects.filter(status__in=WAITING, reverts=None, wake_at=None)
+    withdrawn = waiting.filter(version__withdrawn_at__isnull=False).select_for_update(skip_locked=True, of=("self",))
+    if found := list(withdrawn.values_list("pk", flat=True)):
+        Deployment.objects.filter(pk__in=found).update(wake_at=clock.now(), hinted_at=None)
 
 
 class Heartbeat:

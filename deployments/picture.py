@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from deployments.engine.status import StepStatus
 from deployments.models import Deployment, Step
 from deployments.snapshot import policy_of
-from health import windows
 from health.measured import add_up
 from health.models import Sample, Window
+from health.sample_rows import as_sample
 from health.thresholds import kept
 from health.verdicts import Sample as Measured
 from releases.spec import number_of
@@ -62,10 +62,11 @@ def picture_of(deployment: Deployment, now: datetime) -> Picture | None:
     if deployment.started_at is None:
         return None
     rows = list(Window.objects.filter(subject=deployment.pk).order_by("opens_at"))
-    samples = [windows.as_sample(row) for row in Sample.objects.filter(window__in=rows).order_by("-at")[:MOST]]
+    samples = [as_sample(row) for row in Sample.objects.filter(window__in=rows).order_by("-at")[:MOST]]
     shares = _shares(deployment)
     ends = _ends(deployment, now, [one.at for one in samples], shares)
-    bounds = kept(policy_of(deployment.installation).rules)
+    # By what the newest window is judged, whatever the policy says since.
+    bounds = kept(rows[-1].rules if rows else policy_of(deployment.installation).rules)
     return Picture(
         begins=deployment.started_at,
         ends=ends,

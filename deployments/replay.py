@@ -12,6 +12,7 @@ from deployments.lifecycle.windows import bake_rules
 from deployments.models import Deployment, Environment
 from deployments.policy import Policy, PolicyError, parse, stored, tightened
 from health import windows
+from health.baseline import Baseline
 from health.checks import Check, kept_checks
 from health.measured import Sample
 from health.models import Window
@@ -84,16 +85,16 @@ def _tried(window: Window, deployment: Deployment, policy: Policy) -> Tried:
         place = deployment.installation
         raise Invalid(f"With this policy {place} could not keep its own:", errors=error.errors) from None
     ended = window.closed_at or window.closes_at
-    opened, samples, still = windows.sampled(window, ended)
-    samples, still = (_by(own, seen) for seen in (samples, still))
+    seen = windows.sampled(window, ended)
+    samples = _by(own, seen.samples)
     bake = window.kind == Window.Kind.BAKE
     length = window.closes_at - window.opens_at if bake else timedelta(seconds=own.window)
     checks, left_out = _measured(kept_checks(own.checks), samples)
     past = Past(
         samples,
-        still,
+        Baseline(*(_by(own, part) for part in seen.baseline.parts)),
         tuple(window.endpoints),
-        opened_at=opened,
+        opened_at=seen.opened_at,
         closes_at=window.opens_at + length,
         ended_at=ended,
         superseded=window.verdict == Window.Verdict.SUPERSEDED,

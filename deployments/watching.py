@@ -87,7 +87,7 @@ def judge(measured: sampling.Measured) -> list[tuple[str, str]]:
 
 
 def _still_open(window: Window, verdict: Verdict) -> list[tuple[str, str]]:
-    Window.objects.filter(pk=window.pk).update(record=verdict.record, held_since=None)
+    Window.objects.filter(pk=window.pk).update(record=verdict.record, held_since=None, cause="")
     return []
 
 

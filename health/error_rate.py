@@ -38,7 +38,7 @@ def error_rate(evidence: Evidence, traffic: Traffic) -> Finding:
     rate = worst.errors / worst.requests
     outcome, more = (PASS, "") if rate < rules.max_error_rate else (DEGRADED, "")
     if outcome == DEGRADED and _as_before(evidence, traffic, worst.errors, worst.requests):
-        outcome, more = AS_BEFORE, f" It is no worse than before, on {_name(traffic)}."
+        outcome, more = AS_BEFORE, f" It is no worse than before ({_name(traffic)})."
     elif rate > rules.rollback_error_rate:
         more = f" That is above {rules.rollback_error_rate:.0%}, but not yet proven."
     return _finding(traffic, outcome, worst.errors, worst.requests, more, rules.max_error_rate)
@@ -90,7 +90,7 @@ def _failed(evidence: Evidence, traffic: Traffic, failing: _Failing) -> Finding:
         outcome = COMMON_CAUSE
         more += f" So did {old.errors} of {old.requests} on the hosts still on the old version."
     elif _as_before(evidence, traffic, failing.errors, failing.requests):
-        outcome, more = AS_BEFORE, f" It is no worse than before, on {_name(traffic)}."
+        outcome, more = AS_BEFORE, f" It is no worse than before ({_name(traffic)})."
     return _finding(traffic, outcome, failing.errors, failing.requests, more, rules.rollback_error_rate)
 
 

@@ -1,11 +1,12 @@
 """The samples of one window as the rules read them: each source of traffic by itself, and the probes. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from health.baseline import Baseline, Compared
 from health.measured import CHECK, COUNTS, Figures, Sample, add_up, between, by_source
+from health.outages import outages, outside
 from health.sequential import Stretch, stretches
 from health.thresholds import Rules
 
@@ -32,10 +33,15 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All of it. `traffic` begins with the source that counted most, and is never empty."""
+    """All of it. `traffic` begins with the source that counted most, and is never empty.
+
+    `samples` are all of the new version's; `counted` those that tell of it: not those of a time, now over, in which
+    the old version was down as well. Of a time that lasts they count, and what fails by them is a common cause.
+    """
 
     rules: Rules
     samples: tuple[Sample, ...]
+    counted: tuple[Sample, ...]
     still_on_from: tuple[Sample, ...]
     traffic: tuple[Traffic, ...]
     probes: Figures
@@ -58,14 +64,18 @@ def gather(
     """Sort samples into the window; what was measured before it opened or after `now` does not count."""
     inside = between(samples, opened_at, now)
     still = between(baseline.still_on_from, opened_at, now)
-    sources = by_source(sample for sample in inside if is_traffic(sample)) or {"requests": []}
+    changed = between(baseline.before_change, opened_at, now)
+    old, lag = (*still, *changed), timedelta(seconds=rules.stale_seconds)
+    times = outages(inside, old) if old else ()
+    counted, still_up, changed_up = (outside(samples, times, lag) for samples in (inside, still, changed))
+    compared = replace(baseline, still_on_from=still_up, before_change=changed_up)
+    sources = by_source(sample for sample in counted if is_traffic(sample)) or {"requests": []}
     traffic = [
-        _traffic(rules, source, tuple(seen), still, baseline, opened_at, now, closes_at)
-        for source, seen in sources.items()
+        _traffic(rules, source, tuple(seen), compared, opened_at, now, closes_at) for source, seen in sources.items()
     ]
     most_first = tuple(sorted(traffic, key=lambda one: (-one.whole.requests, one.source)))
-    probes = add_up(sample for sample in inside if sample.source == "probe")
-    return Evidence(rules, inside, still, most_first, probes, opened_at, now)
+    probes = add_up(sample for sample in counted if sample.source == "probe")
+    return Evidence(rules, inside, counted, still, most_first, probes, opened_at, now)
 
 
 def is_traffic(sample: Sample) -> bool:
@@ -77,14 +87,13 @@ def _traffic(
     rules: Rules,
     source: str,
     samples: tuple[Sample, ...],
-    still: Sequence[Sample],
     baseline: Baseline,
     opened_at: datetime,
     now: datetime,
     closes_at: datetime | None,
 ) -> Traffic:
-    old = tuple(sample for sample in still if sample.source == source)
-    before = tuple(sample for sample in baseline.before_start if sample.source == source)
+    old = _seen_by(source, baseline.still_on_from)
+    alike = Baseline(old, _seen_by(source, baseline.before_start), _seen_by(source, baseline.before_change))
     recent = timedelta(seconds=rules.recent_seconds)
     whole = add_up(samples)
     counts = (
@@ -101,8 +110,12 @@ def _traffic(
         spans=(whole, add_up(_within(samples, now - recent, now))),
         closing=closing,
         stretches=stretches(counts, rules.blip_seconds),
-        compared=Baseline(old, before).compared(rules.min_requests),
+        compared=alike.compared(rules.min_requests),
     )
+
+
+def _seen_by(source: str, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    return tuple(sample for sample in samples if sample.source == source)
 
 
 def _within(samples: Sequence[Sample], start: datetime, end: datetime) -> list[Sample]:

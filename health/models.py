@@ -49,6 +49,7 @@ class Window(models.Model):
     content = models.CharField(max_length=150)
     endpoints = models.JSONField(help_text="What is watched: endpoint -> its addresses and expected content.")
     baseline = models.JSONField(default=dict, help_text="Endpoints still on `from`, watched for comparison.")
+    before = models.JSONField(default=list, help_text="What each source counted of the old content before the start.")
     rules = models.JSONField(default=dict)
     checks = models.JSONField(default=list, help_text="Declared checks, their queries filled in.")
     armed = models.BooleanField(default=True, help_text="A failure starts the rollback by itself.")

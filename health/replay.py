@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ class Past:
     """A window as it was watched. `ended_at`: nothing was measured after it. `superseded`: the next start closed it."""
 
     samples: tuple[Sample, ...]
-    still_on_from: tuple[Sample, ...]
+    baseline: Baseline
     endpoints: tuple[str, ...]
     opened_at: datetime
     closes_at: datetime
@@ -49,7 +49,7 @@ class Replayed:
 def replay(past: Past, rules: Rules, checks: Sequence[Check], policy: Policy) -> Replayed:
     """Look again at each moment something was measured, until the policy decides."""
     samples = sorted(past.samples, key=lambda sample: sample.at)
-    still = sorted(past.still_on_from, key=lambda sample: sample.at)
+    still = sorted(past.baseline.still_on_from, key=lambda sample: sample.at)
     moments = _moments(past, (*samples, *still))
     chosen = _evenly(moments, MOST_LOOKS)
     held_since: datetime | None = None
@@ -100,7 +100,7 @@ def _look(
     return judge(
         rules,
         samples[: bisect_right(samples, now, key=lambda sample: sample.at)],
-        Baseline(tuple(still[: bisect_right(still, now, key=lambda sample: sample.at)])),
+        replace(past.baseline, still_on_from=tuple(still[: bisect_right(still, now, key=lambda sample: sample.at)])),
         opened_at=past.opened_at,
         closes_at=closes_at or past.closes_at,
         now=now,

@@ -11,7 +11,7 @@ from health.finding import AS_BEFORE, COMMON_CAUSE, DEGRADED, DISAGREE, FAIL, NO
 from health.measured import Figures, Sample, between, probes_of, unhealthy_for, worst_tail
 from health.thresholds import Rules
 
-__all__ = ["Finding", "Rules", "findings"]
+__all__ = ["Finding", "Rules", "findings", "with_common_cause"]
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -26,6 +26,23 @@ def findings(evidence: Evidence) -> list[Finding]:
         *_p95s(evidence),
         probe_failures(evidence),
     ]
+
+
+def with_common_cause(evidence: Evidence, found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Where every host that is still on the old version is down, what fails tells of what both versions need.
+
+    There is nobody to go back to then. One failed probe of each is enough: the next look knows more.
+    """
+    fresh = between(
+        evidence.still_on_from, evidence.now - timedelta(seconds=evidence.rules.stale_seconds), evidence.now
+    )
+    hosts = probes_of(fresh)
+    if not hosts or any(probes[-1].healthy for probes in hosts.values()):
+        return tuple(found)
+    told = f" The newest probe of every host still on the old version ({', '.join(hosts)}) failed as well."
+    return tuple(
+        replace(one, outcome=COMMON_CAUSE, because=one.because + told) if one.outcome == FAIL else one for one in found
+    )
 
 
 def _agreed(rates: list[Finding]) -> list[Finding]:
@@ -60,21 +77,19 @@ def hard_stop_errors(evidence: Evidence, traffic: Traffic) -> Finding:
 
 def hard_stop_probes(evidence: Evidence) -> Finding:
     """At once: every host's newest probes failed, twice in a row."""
-    failing, asked = _all_failing(evidence, evidence.samples)
+    failing, asked = _all_failing(evidence)
     times = evidence.rules.hard_stop_probes
     if not asked:
         return Finding("hard_stop_probes", NOT_APPLIED, "No recent probe was made.")
     if not failing:
         return Finding("hard_stop_probes", PASS, "Not all probes failed.", "probe", 0, times, asked)
-    outcome, because = FAIL, f"The probes of all {asked} hosts failed {times} times in a row."
-    if _all_failing(evidence, evidence.still_on_from)[0]:
-        outcome, because = COMMON_CAUSE, because + " So did those of all hosts still on the old version."
-    return Finding("hard_stop_probes", outcome, because, "probe", times, times, asked)
+    because = f"The probes of all {asked} hosts failed {times} times in a row."
+    return Finding("hard_stop_probes", FAIL, because, "probe", times, times, asked)
 
 
 def unhealthy(evidence: Evidence) -> Finding:
     """A host that stays unhealthy for five minutes fails; one that is unhealthy now is degraded."""
-    name, longest, failing = _sickest(evidence.samples)
+    name, longest, failing = _sickest(evidence.counted)
     limit = evidence.rules.unhealthy_seconds
     if name is None:
         return Finding("unhealthy", NOT_APPLIED, "No probe was made.")
@@ -100,7 +115,7 @@ def latency(evidence: Evidence, traffic: Traffic) -> Finding:
         return Finding("latency", NOT_APPLIED, because, traffic.source)
     p95, old = slowest.p95 or 0.0, before.figures.p95 or 0.0
     worse = not math.isinf(old) and p95 > old * (1 + rules.latency_ratio) and p95 - old >= rules.latency_floor
-    because = f"The p95 is {_seconds(p95)}; on {before.name} it is {_seconds(old)}."
+    because = f"The p95 is {_seconds(p95)}; that of {before.name} is {_seconds(old)}."
     threshold = None if math.isinf(old) else max(old * (1 + rules.latency_ratio), old + rules.latency_floor)
     return _against(
         traffic, Finding("latency", FAIL if worse else PASS, because, traffic.source, p95, threshold, slowest.timed)
@@ -147,10 +162,10 @@ def _worst(evidence: Evidence, samples: Sequence[Sample]) -> tuple[int, int]:
     return worst_tail(recent, evidence.rules.hard_stop_requests)
 
 
-def _all_failing(evidence: Evidence, samples: Sequence[Sample]) -> tuple[bool, int]:
+def _all_failing(evidence: Evidence) -> tuple[bool, int]:
     """Say whether all hosts' newest probes failed, one of them at least often enough; and how many hosts were asked."""
     rules = evidence.rules
-    fresh = between(samples, evidence.now - timedelta(seconds=rules.stale_seconds), evidence.now)
+    fresh = between(evidence.counted, evidence.now - timedelta(seconds=rules.stale_seconds), evidence.now)
     newest = [probes[-rules.hard_stop_probes :] for probes in probes_of(fresh).values()]
     down = all(not probe.healthy for probes in newest for probe in probes)
     often = any(len(probes) >= rules.hard_stop_probes for probes in newest)

@@ -73,7 +73,8 @@ def judge(
     `endpoints` names those that must have been measured; `closes_at=now` asks for a verdict on what there is.
     """
     evidence = gather(rules, samples, baseline, opened_at, now, closes_at)
-    findings = (*judged.findings(evidence), *evaluate(checks, evidence.samples, now, rules.stale_seconds))
+    rows = (*judged.findings(evidence), *evaluate(checks, evidence.counted, now, rules.stale_seconds))
+    findings = judged.with_common_cause(evidence, rows)
     result, cause, rule, basis, sentence = _answer(evidence, findings, frozenset(endpoints))
     degraded = any(finding.outcome == DEGRADED for finding in findings)
     if result != "fail" and cause not in AT_ONCE and (closes_at is None or now < closes_at):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Min, QuerySet
 
+from health import earlier
 from health.baseline import Baseline
 from health.checks import Check, kept_checks
 from health.measured import CHECK, VALUE
 from health.models import Sample as SampleRow
 from health.models import Window
 from health.quiet import JOURNAL, LONG_ENOUGH, Quiet, quiet_for
+from health.sample_rows import as_row, as_sample
 from health.thresholds import kept
 from health.verdicts import Sample, Verdict, judge
 
@@ -24,8 +26,6 @@ DENSE = timedelta(seconds=1)
 """A window is sampled each second while it is young: what breaks under traffic mostly breaks at once."""
 BATCH = 50
 """Windows measured at a time: with every host of them hanging, a batch still ends within a task's time limit."""
-MOST = 2**31 - 1
-"""The largest count that a sample's column holds."""
 
 
 @transaction.atomic
@@ -46,14 +46,23 @@ def next_sample(window: Window, now: datetime) -> datetime:
     return now + (min(DENSE, every) if young else every)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was measured of a window: since when it counts, its own content, and what that is compared with."""
+
+    opened_at: datetime
+    samples: tuple[Sample, ...]
+    baseline: Baseline
+
+
 def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Verdict:
     """Judge what was measured of the content for this subject, bakes included."""
-    opened, mine, still = sampled(window, now)
+    seen = sampled(window, now)
     return judge(
         kept(window.rules),
-        mine,
-        Baseline(still_on_from=still),
-        opened_at=opened,
+        seen.samples,
+        seen.baseline,
+        opened_at=seen.opened_at,
         closes_at=now if close_now else window.closes_at,
         now=now,
         endpoints=tuple(window.endpoints),
@@ -61,19 +70,26 @@ def verdict_of(window: Window, now: datetime, *, close_now: bool = False) -> Ver
     )
 
 
-def sampled(window: Window, until: datetime) -> tuple[datetime, tuple[Sample, ...], tuple[Sample, ...]]:
-    """Since when it counts, what was measured of its content until then, and of the hosts still on the old one."""
+def sampled(window: Window, until: datetime) -> Seen:
+    """What was measured until then. The long window counts the bakes of its deployment as well: in them, hosts that
+    run its content by now were on the old one."""
     after = window.kind == Window.Kind.AFTER
-    mine = Window.objects.filter(subject=window.subject, content=window.content)
-    opened = mine.aggregate(first=Min("opens_at"))["first"] if after else window.opens_at
+    alike = Window.objects.filter(subject=window.subject, content=window.content)
+    opened = alike.aggregate(first=Min("opens_at"))["first"] if after else window.opens_at
     rows = SampleRow.objects.filter(
-        window__in=mine if after else mine.filter(pk=window.pk), at__gte=opened, at__lte=until
+        window__in=alike if after else alike.filter(pk=window.pk), at__gte=opened, at__lte=until
     )
     samples = [as_sample(row) for row in rows]
-    of_mine = tuple(
-        s for s in samples if s.endpoint in window.endpoints or (s.source.startswith(CHECK) and not s.endpoint)
-    )
-    return opened, of_mine, tuple(s for s in samples if s.endpoint in window.baseline)
+    contents = {name: spot.get("content") for name, spot in window.endpoints.items()}
+    mine: list[Sample] = []
+    before_change: list[Sample] = []
+    for sample in samples:
+        if sample.source.startswith(CHECK) and not sample.endpoint:
+            mine.append(sample)
+        elif sample.endpoint in contents:
+            (mine if sample.content == contents[sample.endpoint] else before_change).append(sample)
+    still = tuple(sample for sample in samples if sample.endpoint in window.baseline)
+    return Seen(opened, tuple(mine), Baseline(still, earlier.as_samples(window.before), tuple(before_change)))
 
 
 def checks_of(window: Window) -> tuple[Check, ...]:
@@ -119,45 +135,3 @@ def close(window: Window, result: str, verdict: Verdict | None, now: datetime, *
     for name, value in columns.items():
         setattr(window, name, value)
     return changed == 1
-
-
-def as_row(window: Window, sample: Sample) -> SampleRow:
-    """A measured sample as a row; JSON knows no infinity, so a bound that is none is null."""
-    return SampleRow(
-        window=window,
-        endpoint=sample.endpoint,
-        content=sample.content or "",
-        source=sample.source,
-        kind=sample.kind,
-        at=sample.at,
-        seconds=sample.seconds,
-        requests=_kept(sample.requests),
-        errors=_kept(sample.errors),
-        buckets=[[None if math.isinf(bound) else bound, count] for bound, count in sample.buckets],
-        healthy=sample.healthy,
-        value=sample.value,
-        why=sample.why[:300],
-    )
-
-
-def _kept(count: int) -> int:
-    """A count as the column holds it: a host may claim any number."""
-    return max(0, min(count, MOST))
-
-
-def as_sample(row: SampleRow) -> Sample:
-    """A row as the rules read it."""
-    return Sample(
-        endpoint=row.endpoint,
-        content=row.content or None,
-        source=row.source,
-        kind=row.kind,
-        at=row.at,
-        requests=row.requests,
-        errors=row.errors,
-        buckets=tuple((math.inf if bound is None else bound, count) for bound, count in row.buckets),
-        healthy=row.healthy,
-        seconds=row.seconds,
-        value=row.value,
-        why=row.why,
-    )

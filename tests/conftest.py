@@ -22,12 +22,12 @@ from aureus.embedded.valkey import Valkey
 from aureus.up.tie import tied
 
 
-def wait_until(claim: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Poll until `claim` holds; fail with `what` after `seconds`."""
+def wait_until(claim: Callable[[], object], *, seconds: float, what: str, each: float = 0.05) -> None:
+    """Poll until `claim` holds, with so many seconds between; fail with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < end, f"waited {seconds:g} s for: {what}"
-        time.sleep(0.05)
+        time.sleep(each)
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,7 @@ TABLE: tuple[Cell, ...] = (
     Cell("deployment-events", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-steps", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-samples", "GET", ANYONE, Where.OF_DEPLOYMENT),
+    Cell("deployment-picture", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-logs", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-gate-checks", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-can-promote", "GET", ANYONE, Where.OF_DEPLOYMENT),

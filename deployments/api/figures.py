@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypedDict
 
 from health.models import Window
@@ -68,6 +69,11 @@ def window_of(window: Window | None) -> WindowShape | None:
         "reason": window.record.get("sentence", ""),
         "flagged": window.flagged,
     }
+
+
+def finite(seconds: float | None) -> float | None:
+    """JSON has no word for what lies above every bound."""
+    return seconds if seconds is not None and math.isfinite(seconds) else None
 
 
 def iso(at: Any) -> str | None:

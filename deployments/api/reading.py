@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from aureus import clock
 from aureus.journal.models import Event
 from aureus.journal.refusals import Invalid, NotFound
 from deployments.api import rows, shapes
@@ -19,6 +20,7 @@ from deployments.explain import explain
 from deployments.gating import checks, reasons
 from deployments.lifecycle.requests import installation_for
 from deployments.models import Deployment, Step
+from deployments.picture import Picture, picture_of
 from deployments.snapshot import policy_of
 from health.models import Sample, Window
 from releases.asking import actor_of
@@ -82,6 +84,34 @@ class Samples(Followed):
     )  # fmt: skip
     def get(self, request: Request, deployment_id: UUID) -> Response:
         return super().get(request, deployment_id)
+
+
+class SeenOverTime(APIView):
+    """What the console draws: each version's traffic, errors and p95 over time, the bounds, and what was decided."""
+
+    @extend_schema(
+        operation_id="deployments_picture", summary="How it went over time", tags=TAGS, responses=shapes.PictureShape
+    )
+    def get(self, request: Request, deployment_id: UUID) -> Response:
+        deployment = rows.one(deployment_id)
+        seen = picture_of(deployment, clock.now())
+        return Response(shapes.PictureShape(_shown(seen) if seen else _NOT_STARTED).data)
+
+
+_NOT_STARTED: dict[str, Any] = {"begins": None, "ends": None, "versions": [], "decisions": [], "bounds": None}
+
+
+def _shown(seen: Picture) -> dict[str, Any]:
+    def shares(version: str) -> list[dict[str, Any]]:
+        return [{"at": at, "percent": percent} for at, percent in seen.shares.get(version, ())]
+
+    versions = [
+        {"version": version, "points": seen.points.get(version, ()), "shares": shares(version)}
+        for version in sorted({*seen.points, *seen.shares})
+    ]
+    return {
+        "begins": seen.begins, "ends": seen.ends, "versions": versions, "decisions": seen.decisions, "bounds": seen,
+    }  # fmt: skip
 
 
 class Steps(APIView):

@@ -73,7 +73,7 @@ def dress(rows: Sequence[Deployment]) -> None:
     """Hang on each row its newest window and its newest rollback: two queries, however many rows."""
     ids = [row.pk for row in rows]
     windows = Window.objects.filter(subject__in=ids).order_by("subject", "-opens_at", "-id").distinct("subject")
-    watched = {window.subject: window for window in windows.defer("readings", "endpoints", "baseline")}
+    watched = {window.subject: window for window in windows.defer("readings", "endpoints", "baseline", "before")}
     undone = Deployment.objects.filter(reverts__in=ids).order_by("reverts_id", "-created_at").distinct("reverts_id")
     rollbacks = {row.reverts_id: row for row in undone.only("id", "status", "reverts_id")}
     for row in rows:

@@ -7,10 +7,14 @@ from typing import Any
 from rest_framework import serializers
 
 from aureus.journal.models import Event
-from deployments.api.figures import HealthShape, WindowShape, health_of, window_of
+from deployments.api.figures import HealthShape, WindowShape, finite, health_of, window_of
 from deployments.explain import next_of
 from deployments.models import Deployment, Step
 from deployments.outside import is_lossless
+from deployments.picture import Point
+from health.measured import add_up
+from health.models import Sample
+from health.windows import as_sample
 
 
 class Shape(serializers.Serializer):
@@ -174,8 +178,56 @@ class SampleShape(Shape):
     requests = serializers.IntegerField()
     errors = serializers.IntegerField()  # type: ignore[assignment]
     healthy = serializers.BooleanField(allow_null=True)
+    buckets = serializers.JSONField(
+        help_text="Answers no slower than a bound in seconds, as [[bound, count], …], cumulative; null is no bound."
+    )
+    p95 = serializers.SerializerMethodField(help_text="Seconds, of requests; null: not timed, or above every bound.")
     value = serializers.FloatField(allow_null=True, help_text="What a check answered.")
     why = serializers.CharField()
+
+    def get_p95(self, sample: Sample) -> float | None:
+        return finite(add_up([as_sample(sample)]).p95)
+
+
+class PointShape(Shape):
+    at = serializers.DateTimeField()
+    requests = serializers.IntegerField()
+    errorRate = serializers.FloatField(source="error_rate", allow_null=True, help_text="From 0 to 1.")
+    p95 = serializers.SerializerMethodField(help_text="Seconds; null: not timed, or above every bound.")
+
+    def get_p95(self, point: Point) -> float | None:
+        return finite(point.p95)
+
+
+class ShareShape(Shape):
+    at = serializers.DateTimeField()
+    percent = serializers.FloatField(help_text="Of the traffic, from then on.")
+
+
+class VersionInPictureShape(Shape):
+    version = serializers.CharField()
+    points = PointShape(many=True)
+    shares = ShareShape(many=True)
+
+
+class DecisionShape(Shape):
+    at = serializers.DateTimeField()
+    verdict = serializers.CharField()
+    sentence = serializers.CharField()
+
+
+class BoundsShape(Shape):
+    maxErrorRate = serializers.FloatField(source="max_error_rate", help_text="From 0 to 1: good below it.")
+    rollbackErrorRate = serializers.FloatField(source="rollback_error_rate", help_text="From 0 to 1: undone above it.")
+    maxP95 = serializers.FloatField(source="max_p95", help_text="Seconds: good below it.")
+
+
+class PictureShape(Shape):
+    begins = serializers.DateTimeField(allow_null=True, help_text="Null before the deployment has started.")
+    ends = serializers.DateTimeField(allow_null=True)
+    versions = VersionInPictureShape(many=True)
+    decisions = DecisionShape(many=True)
+    bounds = BoundsShape(allow_null=True)
 
 
 class LogShape(Shape):

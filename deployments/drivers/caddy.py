@@ -60,6 +60,14 @@ class CaddyTraffic:
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self._live().weights == dict(weights)
 
+    def edited(self, weights: Mapping[str, int]) -> bool:
+        """Caddy reads the weights file with each request: what was edited so that it cannot be read is `not_ours`."""
+        live = self._live()
+        if live.structure != caddy_config.structure_of(self._site, live.endpoints):
+            return False
+        texts = [caddy_config.write(self._site, live.endpoints, told, live.fence) for told in (weights, live.weights)]
+        return self._shell.read_file(self._site.weights_file(live.structure)) not in texts
+
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
         # Weights and structure need the socket and the folder alone, and those a reading proves.
         return ()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from deployments.drivers.errors import ActFailed, ActRefused, ActTimedOut, HostError, KeyRefused, Unreachable
 from deployments.drivers.hosts import CONTENT, KEY, Answer, HostAddress, HostFacts, ReleaseFiles, Site
@@ -26,7 +27,7 @@ class FakeSite:
     live: str | None = None
     ledger: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     outcomes: dict[str, Answer | HostError] = field(default_factory=dict)
-    running: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # key -> fence, slot, content
+    running: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # key -> fence, ledger's verb, content
     ended: list[int] = field(default_factory=list)  # made-up process numbers of what the last raised fence ended
     restarts: int = 0
 
@@ -56,6 +57,7 @@ class FakeHost:
     own_restarts: int | None = None
     restart_fails: bool = False
     restart_hangs: bool = False  # activation answers `running` until `finish` or `fail` is called
+    once_hangs: bool = False  # a command that runs once does, and is never really begun
     restart_hangs_past_deadline: bool = False
     lose_calls: int = 0  # so many next changing calls never arrive
     lose_answers: int = 0  # so many next changing calls are carried out, and then the connection breaks
@@ -69,16 +71,16 @@ class FakeHost:
     def finish(self, root: str, key: str) -> None:
         """Let a hanging restart succeed."""
         site = self.site(root)
-        fence, slot, content = site.running.pop(key)
-        site.restarts += 1
-        site.note(key, fence, f"activate@{slot}", content, "done")
-        site.outcomes[key] = Answer("done", f"{content} runs in slot {slot}")
+        fence, verb, content = site.running.pop(key)
+        site.restarts += verb != "once"
+        site.note(key, fence, verb, content, "done")
+        site.outcomes[key] = Answer("done", f"{verb} {content} has ended")
 
     def fail(self, root: str, key: str) -> None:
         """Let a hanging restart fail."""
         site = self.site(root)
-        fence, slot, content = site.running.pop(key)
-        site.note(key, fence, f"activate@{slot}", content, "failed")
+        fence, verb, content = site.running.pop(key)
+        site.note(key, fence, verb, content, "failed")
         site.outcomes[key] = _restart_failed(content)
 
 
@@ -155,6 +157,27 @@ class FakeHosts:
                 return _kept(here, key, Answer("already", f"{content} is what slot {site.slot} runs"))
             self._switch(host, here, site.slot, content, expected, (key, fence))
             return _restart(machine, here, site.slot, content, (key, fence))
+
+    def once(
+        self, host: HostAddress, site: Site, content: str, command: str, *, fence: int, key: str, deadline: float
+    ) -> Answer:
+        """Runs the command on this machine, where the content's folder is there in it."""
+        _demand_content(content)
+        with self._change(host, site.root, "once", fence, key) as (machine, here):
+            if key in here.running:
+                here.running[key] = (fence, *here.running[key][1:])
+                return Answer("running", "the command goes on")
+            results = [line[4] for line in here.ledger if line[0] == key and line[2] == "once"]
+            if "done" in results:
+                kept = here.outcomes.get(key)
+                return Answer("already", "it was done before", kept.data if isinstance(kept, Answer) else {})
+            if results:
+                raise ActRefused(f"host {host.name}: it was begun before and has not ended well", code="broke_off")
+            here.note(key, fence, "once", content, "started")
+            if machine.once_hangs:
+                here.running[key] = (fence, "once", content)
+                return Answer("running", "the command goes on")
+            return _kept(here, key, _carry_out(host, site, here, content, command, (key, fence), deadline))
 
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
@@ -308,7 +331,7 @@ class FakeHosts:
                 machine.lose_calls -= 1
                 raise Unreachable(f"host {host.name}: the connection broke off", code="broke_off")
             here = machine.site(root)
-            _raise_fence(host, here, fence, key, spare=verb == "activate")
+            _raise_fence(host, here, fence, key, spare=verb in ("activate", "once"))
             try:
                 yield machine, here
             except HostError as error:
@@ -336,9 +359,9 @@ def _raise_fence(host: HostAddress, here: FakeSite, fence: int, key: str, *, spa
 
 
 def _end(here: FakeSite, key: str, fence: int) -> None:
-    of, slot, content = here.running.pop(key)
+    of, verb, content = here.running.pop(key)
     here.ended.append(1000 + of)
-    here.note(key, of, f"activate@{slot}", content, "stale_fence")
+    here.note(key, of, verb, content, "stale_fence")
     here.outcomes[key] = ActRefused(f"ended by fence {fence}", code="stale_fence", detail={"fence": fence})
 
 
@@ -346,7 +369,7 @@ def _restart(machine: FakeHost, here: FakeSite, slot: str, content: str, act: tu
     key, fence = act
     here.outcomes.pop(key, None)
     if machine.restart_hangs:
-        here.running[key] = (fence, slot, content)
+        here.running[key] = (fence, f"activate@{slot}", content)
         return Answer("running", f"the restart of {content} goes on")
     if machine.restart_hangs_past_deadline:
         here.note(*act, f"activate@{slot}", content, "timed_out")
@@ -357,6 +380,25 @@ def _restart(machine: FakeHost, here: FakeSite, slot: str, content: str, act: tu
     here.restarts += 1
     here.note(*act, f"activate@{slot}", content, "done")
     return _kept(here, key, Answer("done", f"{content} runs in slot {slot}"))
+
+
+def _carry_out(
+    host: HostAddress, site: Site, here: FakeSite, content: str, command: str, act: tuple[str, int], deadline: float
+) -> Answer:
+    folder = Path(site.root) / "releases" / content
+    cwd = folder if folder.is_dir() else None
+    try:
+        done = subprocess.run(["sh", "-c", command], cwd=cwd, capture_output=True, timeout=deadline, check=False)
+    except subprocess.TimeoutExpired:
+        here.note(*act, "once", content, "timed_out")
+        raise ActTimedOut(f"host {host.name}: the act did not end within its deadline", code="deadline") from None
+    said = {"said": (done.stdout + done.stderr).decode(errors="replace")[-2000:]}
+    if done.returncode:
+        here.note(*act, "once", content, "failed")
+        sentence = f"host {host.name}: the command ended with exit {done.returncode}"
+        raise ActFailed(sentence, code="command_failed", detail=said)
+    here.note(*act, "once", content, "done")
+    return Answer("done", "the command has ended", said)
 
 
 def _kept(here: FakeSite, key: str, answer: Answer) -> Answer:

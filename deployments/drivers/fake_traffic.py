@@ -10,7 +10,8 @@ from deployments.drivers.traffic import TrafficError, carried_over, check_weight
 class FakeTraffic:
     """Weights in memory under a fence.
 
-    `flights` holds requests in flight (None is unknown), `changes` what was set, `lacks` what its host lacks.
+    `flights` holds requests in flight (None is unknown), `changes` what was set, `lacks` what its host lacks. `spoilt`
+    says that somebody edited its file, `forgot` that it does not know us any more.
     """
 
     lossless = True
@@ -23,18 +24,20 @@ class FakeTraffic:
         self.flights: dict[str, int | None] = {}
         self.changes: list[tuple[int, dict[str, int]]] = []
         self.fence = 0
-        self.down = False
+        self.down = self.spoilt = self.forgot = False
         self.lacks: tuple[tuple[str, str], ...] = ()
 
     def read(self) -> dict[str, int]:
         self._answer()
+        if self.forgot:
+            raise TrafficError("The balancer routes by nothing of ours.", code="not_ours")
         return dict(self.weights)
 
     def set_weights(self, weights: Mapping[str, int], *, fence: int) -> None:
         self._answer()
         check_weights(weights, self.weights)
         self._pass_fence(fence)
-        self.weights = dict(weights)
+        self.weights, self.spoilt = dict(weights), False
         self.changes.append((fence, dict(weights)))
 
     def in_flight(self, endpoint: str) -> int | None:
@@ -42,15 +45,19 @@ class FakeTraffic:
 
     def ensure(self, endpoints: Mapping[str, str], *, fence: int, initial: Mapping[str, int] | None = None) -> bool:
         self._answer()
-        weights = carried_over(self.weights, endpoints, initial)
-        if endpoints == self.endpoints:
+        weights = carried_over({} if self.forgot else self.weights, endpoints, initial)
+        if endpoints == self.endpoints and not self.forgot:
             return False
         self._pass_fence(fence)
-        self.endpoints, self.weights = dict(endpoints), weights
+        self.endpoints, self.weights, self.forgot = dict(endpoints), weights, False
         return True
 
     def verify(self, weights: Mapping[str, int]) -> bool:
         return self.read() == dict(weights)
+
+    def edited(self, weights: Mapping[str, int]) -> bool:
+        self._answer()
+        return self.spoilt
 
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return self.lacks

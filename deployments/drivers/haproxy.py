@@ -100,6 +100,14 @@ class HAProxyTraffic:
             return False
         return self._shell.read_file(self._site.file) == self._text(live.endpoints, weights)
 
+    def edited(self, weights: Mapping[str, int]) -> bool:
+        live = self._live()
+        if live.backend != self._site.backend:
+            return False
+        # Weights that somebody else set at the socket stand in no file, those of an edit that was reloaded do.
+        written = [self._text(live.endpoints, told) for told in (weights, live.weights)]
+        return self._shell.read_file(self._site.file) not in written
+
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
         site = self._site
         found: list[tuple[str, str]] = []

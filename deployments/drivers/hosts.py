@@ -159,6 +159,17 @@ class Hosts(Protocol):
         has started itself is, since what another one started there has not become healthy."""
         ...
 
+    def once(
+        self, host: HostAddress, site: Site, content: str, command: str, *, fence: int, key: str, deadline: float
+    ) -> Answer:
+        """Run a shell command in the folder of a prepared content, at most once for this key.
+
+        `data["said"]` is the end of what it wrote. While it runs the same key answers `running`, afterwards `already`.
+        Raises ActFailed (command_failed), ActTimedOut, and ActRefused (broke_off) where it was begun before and has
+        not ended well: whether another try does harm is for a person to say, with another key.
+        """
+        ...
+
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
     ) -> Answer:

@@ -148,6 +148,12 @@ class NginxTraffic:
         text = nginx_config.write(self._site, self._sheet(live.endpoints, weights))
         return live.weights == dict(weights) and self._node.shell.read_file(self._site.file) == text
 
+    def edited(self, weights: Mapping[str, int]) -> bool:
+        live = self._node.live()
+        wanted = self._sheet(live.endpoints, weights)
+        written = [nginx_config.write(self._site, told) for told in (wanted, live)]
+        return live.structure == wanted.structure and self._node.shell.read_file(self._site.file) not in written
+
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return self._node.shortcomings()
 

@@ -42,9 +42,16 @@ class LuaNginxTraffic:
         return dict(self._node.live().weights)
 
     def set_weights(self, weights: Mapping[str, int], *, fence: int) -> None:
-        live = self._node.live()
+        asked = self._node.asked()
+        live = self._node.sheet(asked)
         check_weights(weights, live.endpoints)
-        self._load(self._sheet(live.endpoints, weights), fence)
+        wanted = self._sheet(live.endpoints, weights)
+        self._load(wanted, fence)
+        if nginx_config.running(asked) == wanted.structure and self._changed_on_disk(wanted):
+            # What nginx runs already: neither a check nor a reload is needed, and neither may stop the traffic.
+            self._shell.put_file(self._program, program().encode(), fence=fence)
+            text = nginx_config.write_lua(self._site, wanted, self._program)
+            self._shell.put_file(self._site.file, text, fence=fence)
 
     def in_flight(self, endpoint: str) -> int | None:
         try:
@@ -74,12 +81,27 @@ class LuaNginxTraffic:
         live = self._node.live()
         return live.weights == dict(weights) and self._written() == live
 
+    def edited(self, weights: Mapping[str, int]) -> bool:
+        asked = self._node.asked()
+        live = self._node.sheet(asked)
+        wanted = self._sheet(live.endpoints, weights)
+        if not nginx_config.running(asked) == live.structure == wanted.structure:
+            return False
+        sheets = (str(wanted).encode(), str(live).encode())
+        return self._changed_on_disk(wanted) or self._shell.read_file(self._site.sheet_file) not in sheets
+
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
         return self._node.shortcomings()
 
     def _runs(self, wanted: Sheet) -> bool:
         """Whether the running configuration has these settings."""
         return nginx_config.running(self._node.asked()) == wanted.structure
+
+    def _changed_on_disk(self, wanted: Sheet) -> bool:
+        """Whether the configuration or the program, beside the sheet, are not as we write them."""
+        text = nginx_config.write_lua(self._site, wanted, self._program)
+        read = self._shell.read_file
+        return read(self._site.file) != text or read(self._program) != program().encode()
 
     def _load(self, wanted: Sheet, fence: int) -> None:
         """Write the sheet under the fence, then let nginx load what is written by then."""

@@ -15,6 +15,8 @@ HEAVIEST = 256
 BETWEEN_ZEROS = 0.1
 SLICE_SECONDS = 15.0
 POLL_SECONDS = 0.11
+STRUCTURE = frozenset({"not_ours", "unreadable", "unknown_endpoint", "missing_endpoint"})
+"""Codes of a balancer that does not know our endpoints, or not all of them: `ensure` puts that right."""
 
 
 class TrafficError(HostError):
@@ -36,7 +38,10 @@ class Traffic(Protocol):
         """Answer the live weight of each endpoint. Raises TrafficError."""
 
     def set_weights(self, weights: Mapping[str, int], *, fence: int) -> None:
-        """Make these the weights; every endpoint must be named. Raises TrafficError before anything is sent."""
+        """Make these the weights, in what runs and in our files, whoever edited them; every endpoint must be named.
+
+        Raises TrafficError before anything is sent.
+        """
 
     def in_flight(self, endpoint: str) -> int | None:
         """Answer how many requests are being answered there; None is unknown, which is not zero."""
@@ -49,6 +54,13 @@ class Traffic(Protocol):
 
     def verify(self, weights: Mapping[str, int]) -> bool:
         """Look through the running balancer whether these weights are live."""
+
+    def edited(self, weights: Mapping[str, int]) -> bool:
+        """Say whether our files on the balancer's host are not as they were written for these weights.
+
+        Then somebody edited them, or a change broke off. Every endpoint must be named. Settings that were declared anew
+        and are not live yet are no edit. Raises TrafficError.
+        """
 
     def shortcomings(self) -> tuple[tuple[str, str], ...]:
         """What on the balancer's host would make a later change fail, and what to do about it. Changes nothing."""

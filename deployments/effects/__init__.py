@@ -16,7 +16,7 @@ from deployments.engine.settle import Answer, failed
 from deployments.leases import Heartbeat
 from deployments.lifecycle import Claim
 from deployments.models import Step
-from deployments.outside import Outside
+from deployments.outside import Outside, address_of, site_of
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +111,8 @@ def _answer(work: Work) -> Answer:
 
 def stop(work: Work) -> Answer:
     """What a claimed step of an aborted deployment does instead: end what is left of it on its host."""
-    if work.step.target:
-        work.outside.hosts.stop(work.address, work.site, fence=work.fence, key=f"{work.key}:stop")
+    if name := work.step.target or work.step.input.get("endpoint"):
+        endpoint = work.targets[name].endpoint
+        address, site = address_of(endpoint.host), site_of(endpoint)
+        work.outside.hosts.stop(address, site, fence=work.fence, key=f"{work.key}:stop")
     return failed(f"stopped: {work.deployment.abort_reason}", permanent=True, rule="abort")

@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from aureus import clock
 from deployments.drivers import HostError
-from deployments.drivers.traffic import Drain, Traffic, TrafficError, wait_drained
+from deployments.drivers.traffic import STRUCTURE, Drain, Traffic, TrafficError, wait_drained
 from deployments.effects.work import Work
 from deployments.engine import weights as desired
 from deployments.engine.settle import Answer, Observation, Result, failed, passed, pending
@@ -101,9 +101,14 @@ def _name_live(work: Work, names: Sequence[str]) -> None:
 
 
 def shift(work: Work) -> Answer:
-    """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess."""
+    """All traffic to the side that proves healthy now. Where no side does, nothing moves: any move would be a guess.
+
+    Of the hosts that the step names, where it does: the others may be changed still by a worker that is lost.
+    """
     # A changed host counts once it was seen to run where it goes back to; the others run what we recorded.
-    there = [t for t in work.targets.values() if t.to_content and not t.resting and t.observed in ("", t.to_content)]
+    named = work.step.input.get("endpoints", list(work.targets))
+    targets = [t for name, t in work.targets.items() if name in named]
+    there = [t for t in targets if t.to_content and not t.resting and t.observed in ("", t.to_content)]
     asked = _ask(work, [t for t in there if t.state != TargetState.OWED])
     proven = [target.name for target, health in asked if health.healthy]
     before = _weights(work.installation)
@@ -195,10 +200,6 @@ def _ask(work: Work, targets: Sequence[Target]) -> list[tuple[Target, HealthAnsw
         return list(zip(targets, pool.map(lambda t: work.health(t.endpoint, t.to_content), targets), strict=True))
 
 
-STRUCTURE = frozenset({"not_ours", "unknown_endpoint", "missing_endpoint"})
-"""What a balancer says that does not know our endpoints, or not all of them."""
-
-
 BRINGS_IN = frozenset({"put_in", "weigh", "switch"})
 """Kinds of step that give traffic to hosts which had none."""
 
@@ -209,7 +210,7 @@ def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int], before: 
     The structure is looked at where hosts come in, where a wrong address would hurt.
     """
     astray = _astray(traffic, before)
-    endpoints = {e.name: _dial(e.base_url) for e in _living(work.installation)}
+    endpoints = {e.name: e.dial for e in _living(work.installation)}
     if work.step.kind in BRINGS_IN:
         traffic.ensure(endpoints, fence=work.fence, initial=wanted)
     try:
@@ -226,23 +227,21 @@ def _make_live(work: Work, traffic: Traffic, wanted: Mapping[str, int], before: 
 
 def _astray(traffic: Traffic, desired_before: Mapping[str, int]) -> str:
     """A balancer that does not know us yet, or knows other hosts, is no news: its structure is put right."""
+    began = any(desired_before.values())
     try:
         found = traffic.read()
     except TrafficError as error:
         if error.code not in STRUCTURE:
             raise
+        return f"it did not route by what we had set: {error.sentence}" if began else ""
+    if set(found) != set(desired_before) or not began:
         return ""
-    if set(found) != set(desired_before) or not any(desired_before.values()) or found == desired_before:
-        return ""
-    return f"it routed by {_told(found)} before, which is not what we had set"
+    told = [] if found == desired_before else [f"it routed by {_told(found)} before, which is not what we had set"]
+    return "; ".join([*told, *(["its file was edited"] if traffic.edited(desired_before) else [])])
 
 
 def _told(weights: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {weight}" for name, weight in sorted(weights.items()))
-
-
-def _dial(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
 
 
 def _living(installation: Installation):

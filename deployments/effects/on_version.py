@@ -7,6 +7,7 @@ from typing import Any
 
 from aureus import clock
 from deployments import smoke as smoke_tests
+from deployments.drivers import ActFailed, ActRefused, ActTimedOut
 from deployments.effects.work import Work
 from deployments.engine.settle import Answer, failed, passed, pending
 from deployments.engine.status import TargetState
@@ -73,19 +74,34 @@ def migrate(work: Work) -> Answer:
     return _once(work, work.installation.migrate_command)
 
 
+ENDED_BADLY = frozenset({"command_failed", "broke_off", "deadline"})
+"""What a host says of a command that was begun and whose end a person has to judge."""
+
+
 def _once(work: Work, command: str) -> Answer:
-    name = work.step.input["endpoint"]
-    endpoint = work.targets[name].endpoint
-    folder = f"{site_of(endpoint).root}/releases/{work.targets[name].to_content}"
-    words = ["sh", "-c", 'cd "$1" && exec sh -c "$2"', "sh", folder, command]
-    address = address_of(endpoint.host)
-    # A worker that slept past its lease is refused here, and what a lower act still does there is ended.
-    work.outside.hosts.stop(address, site_of(endpoint), fence=work.fence, key=f"{work.key}:first")
-    code, out, error = work.outside.hosts.run(address, words, timeout=max(1.0, work.step.within - 5))
-    said = (error or out).decode(errors="replace").strip()[-1000:]
-    if code != 0:
-        return failed(f"{name}: the command ended with {code}: {said}", permanent=True, rule=work.step.kind)
-    return passed(f"{name}: {work.step.kind} done", rule=work.step.kind, output={"said": said})
+    """An act of the host like a restart: it outlives this worker, and its name lets it be begun once.
+
+    A person who lets it run again after it ended badly gives it another name.
+    """
+    name, run = work.step.input["endpoint"], work.step.output.get("run", 1)
+    endpoint, content = work.targets[name].endpoint, work.targets[name].to_content
+    left = (work.step.deadline_at - clock.now()).total_seconds() if work.step.deadline_at else work.step.within
+    try:
+        answer = work.outside.hosts.once(
+            address_of(endpoint.host), site_of(endpoint), content, command,
+            fence=work.fence, key=f"{work.key}:{run}", deadline=max(1.0, left - 5),
+        )  # fmt: skip
+    except (ActFailed, ActRefused, ActTimedOut) as error:
+        if error.code not in ENDED_BADLY:
+            raise
+        said = str(error.detail.get("said", "")).strip()
+        why = f"{error.sentence}{': ' if said else ''}{said[-1000:]}"
+        return failed(why, permanent=True, rule=work.step.kind, output={"run": run + 1, "said": said})
+    if answer.state == "running":
+        again = clock.now() + timedelta(seconds=1)
+        return pending(f"{name}: {work.step.kind} goes on", again, rule=work.step.kind, output={"run": run})
+    said = str(answer.data.get("said", "")).strip()
+    return passed(f"{name}: {work.step.kind} done", rule=work.step.kind, output={"run": run, "said": said})
 
 
 def smoke(work: Work) -> Answer:

@@ -246,7 +246,7 @@ def _abort(d: Deployment, now: datetime) -> Action:
     Where no rollback will look at the hosts, so is each step that has begun and waits: its host may be at it still.
     """
     back = _can_roll_back(d)
-    begun = [s for s in d.steps if s.status is StepStatus.RUNNING or (not back and _waits_on_host(s))]
+    begun = [s for s in d.steps if s.status is StepStatus.RUNNING or (not back and _waits(s))]
     if ready := [s for s in begun if s.lost(now) or (s.status is StepStatus.PENDING and _due(s, now))]:
         lane = _stage(d, ready[0].stage).lane
         return Run(tuple(s.id for s in ready if _stage(d, s.stage).lane == lane), lane)
@@ -256,8 +256,8 @@ def _abort(d: Deployment, now: datetime) -> Action:
     return Finish(Status.FAILED, d.aborting, Outcome.ABORTED, back)
 
 
-def _waits_on_host(step: Step) -> bool:
-    return step.status is StepStatus.PENDING and step.attempts > 0 and step.target is not None and not step.held
+def _waits(step: Step) -> bool:
+    return step.status is StepStatus.PENDING and step.attempts > 0 and not step.held
 
 
 def _completed(d: Deployment) -> Finish:

@@ -44,9 +44,11 @@ def _prepare(names: Sequence[str], borne: int) -> PlannedStage:
 
 
 def _once(kind: str, name: str) -> PlannedStage:
-    """Once per deployment, on one host. A half-done migration is for a person to judge, never for a retry."""
+    """Once per deployment, on one host. A half-done migration is for a person to judge: the host never begins it again
+    under the same name, so that a lost worker or a lost answer costs nothing.
+    """
     step = PlannedStep(kind, input={"endpoint": name}, within=TRANSFER_WITHIN)
-    return PlannedStage(f"{kind} once", (step,), lane="transfer", on_failure=OnFailure.HOLD, retries=0)
+    return PlannedStage(f"{kind} once", (step,), lane="transfer", on_failure=OnFailure.HOLD)
 
 
 def intent(**parts: Any) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from deployments.engine.facts import OnFailure
 from deployments.engine.stages import PATIENCE, PlannedStage, PlannedStep, Site, each, like, part_stages
 from deployments.engine.strategies import Part
 
+LOOK = "look at every changed host"
+"""The name of the stages before which nothing is done to a changed host."""
+
 
 def plan_rollback(
     site: Site,
@@ -18,6 +21,7 @@ def plan_rollback(
     keep: int = 1,
     kept: Sequence[str] = (),
     resting: Collection[str] = (),
+    never_changed: Sequence[str] = (),
 ) -> tuple[PlannedStage, ...]:
     """The stages that undo a deployment on every host whose activation was ever claimed.
 
@@ -28,12 +32,21 @@ def plan_rollback(
     kept: claimed hosts that were only taken out of the balancer and run what they ran. Traffic may have moved to just
     them: they are proven and put back in, and not taken out again. resting: of two sides the one that is to have no
     traffic, claimed or not; the other is started where it rested too long, and all traffic is switched to it.
+
+    never_changed: hosts on which no activation was ever claimed, so that nothing has to be ended there before they are
+    believed. Those of them that prove healthy get all traffic before any changed host is looked at: one that answers
+    errors and cannot be reached by us must not go on serving for as long as we try.
     """
     guard = PlannedStage(
         "", (), lane="rollback", max_failures=len(claimed), on_failure=OnFailure.GO_ON, patience=PATIENCE
     )
-    stages = [each("look", names, guard, 2 * PATIENCE) for names in _one_per_host(site, claimed)]
-    stages = [like(stage, "look at every changed host", stage.steps) for stage in stages]
+    stages = []
+    if site.balanced and never_changed:
+        at_once = PlannedStep("shift", input={"endpoints": list(never_changed)})
+        # What cannot be moved now is tried again with all patience, once the hosts were looked at.
+        stages.append(replace(guard, name="traffic away from what changed", steps=(at_once,), patience=0.0))
+    looks = [each("look", names, guard, 2 * PATIENCE) for names in _one_per_host(site, claimed)]
+    stages += [like(stage, LOOK, stage.steps) for stage in looks]
     if site.balanced:
         shift = PlannedStep("shift", within=2 * PATIENCE)
         stages.append(like(guard, "traffic to the healthy side", (shift,)))

@@ -119,7 +119,7 @@ def rolling(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     _one_side(fleet, "rolling")
     names = _worst_first(fleet)
     size = batch_size(options.batch, len(names))
-    batches = [batch for zone in _zones(fleet, names) for batch in _cut(zone, size)]
+    batches = _batches(fleet, names, size)
     parts = [
         Part(batch, len(names) - len(batch), options.bake, options.spread, arrived=_upto(batches, number))
         for number, batch in enumerate(batches, start=1)
@@ -139,8 +139,8 @@ def blue_green(fleet: Fleet, options: Options) -> tuple[Part, ...]:
 def canary(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     """Weight after weight. At weight w at least ceil(w·N) of N hosts have the new version, so that none is overrun.
 
-    While hosts change, the new version keeps the weight it has, or has what its hosts can carry by now. Where there are
-    two sides, the whole side that rests is changed first, and only weights follow.
+    While hosts change, the new version keeps the weight it has, or has what its hosts can carry by now. Two zones are
+    never touched at once. Where there are two sides, the whole resting one is changed first, and only weights follow.
     """
     _check_canary(fleet, options)
     if fleet.sides:
@@ -150,7 +150,7 @@ def canary(fleet: Fleet, options: Options) -> tuple[Part, ...]:
     done, reached = 0, 0
     for weight in options.weights:
         need = math.ceil(weight * len(names) / 100)
-        batches = _cut(names[done:need], size) or [()]
+        batches = _batches(fleet, names[done:need], size) or [()]
         for batch in batches:
             done += len(batch)
             last = done >= need
@@ -203,22 +203,27 @@ def _one_side(fleet: Fleet, strategy: str) -> None:
 
 
 def _worst_first(fleet: Fleet) -> tuple[str, ...]:
-    zones = list(dict.fromkeys(_zone(fleet, name) for name in fleet.endpoints))
+    def rank(name: str) -> tuple[bool, bool]:
+        return name not in fleet.sick, name not in fleet.owed
 
-    def rank(name: str) -> tuple[bool, bool, int]:
-        return name not in fleet.sick, name not in fleet.owed, zones.index(_zone(fleet, name))
-
-    return tuple(sorted(fleet.endpoints, key=rank))
+    return tuple(sorted(_by_zone(fleet), key=rank))
 
 
 def _well_first(fleet: Fleet) -> tuple[str, ...]:
     """The first to have the new version must be a fair witness."""
-    return tuple(sorted(fleet.endpoints, key=lambda name: (name in fleet.sick, name in fleet.owed)))
+    return tuple(sorted(_by_zone(fleet), key=lambda name: (name in fleet.sick, name in fleet.owed)))
 
 
-def _zones(fleet: Fleet, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Stretches of names that are all of one zone."""
-    return [tuple(stretch) for _, stretch in groupby(names, key=lambda name: _zone(fleet, name))]
+def _by_zone(fleet: Fleet) -> list[str]:
+    """Zone after zone, in the order in which they are first named."""
+    zones = list(dict.fromkeys(_zone(fleet, name) for name in fleet.endpoints))
+    return sorted(fleet.endpoints, key=lambda name: zones.index(_zone(fleet, name)))
+
+
+def _batches(fleet: Fleet, names: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Of so many hosts at the most, and each of one zone."""
+    stretches = [tuple(stretch) for _, stretch in groupby(names, key=lambda name: _zone(fleet, name))]
+    return [batch for stretch in stretches for batch in _cut(stretch, size)]
 
 
 def _zone(fleet: Fleet, name: str) -> str:

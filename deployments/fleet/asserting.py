@@ -18,6 +18,7 @@ from aureus.journal.models import record
 from aureus.journal.plain import plain
 from deployments import identity
 from deployments.drivers import HostError
+from deployments.drivers.traffic import STRUCTURE, Traffic, TrafficError
 from deployments.engine.status import Status
 from deployments.models import BalancerNode, Installation, Pool
 from deployments.outside import Outside
@@ -25,6 +26,7 @@ from deployments.outside import Outside
 EVERY = timedelta(seconds=30)
 ROUND = 8.0
 """Seconds after which a round begins with no further balancer."""
+_NOBODY = "no host that should serve proves healthy: nothing was moved"
 AS_DESIRED, REASSERTED, FOREIGN, UNREACHABLE = "as_desired", "reasserted", "foreign", "unreachable"
 
 
@@ -67,19 +69,43 @@ def look(outside: Outside, node: BalancerNode, pool: Pool) -> Seen | None:
     if not any(pool.weights.values()):
         return None
     try:
-        traffic = outside.traffic(node, pool.installation)
-        live = traffic.read()
-        if live == pool.weights:
-            return Seen(AS_DESIRED, weights=live)
-        if set(live) != set(pool.weights):
-            return Seen(FOREIGN, f"it knows {', '.join(sorted(live))}: the next deployment puts it right", live)
-        wanted = _healthy_ones(outside, pool, live)
-        if not any(wanted.values()):
-            return Seen(FOREIGN, "no host that should serve proves healthy: nothing was moved", live)
-        traffic.set_weights(wanted, fence=pool.fence)
+        return _put_right(outside, outside.traffic(node, pool.installation), pool)
     except HostError as error:
         return None if error.code == "stale_fence" else Seen(UNREACHABLE, error.sentence)
-    return Seen(REASSERTED, f"it routed by {_told(live)}, desired was {_told(pool.weights)}", live)
+
+
+def _put_right(outside: Outside, traffic: Traffic, pool: Pool) -> Seen:
+    """Raises HostError."""
+    try:
+        live = traffic.read()
+    except TrafficError as error:
+        if error.code not in STRUCTURE:
+            raise
+        return _set_up_anew(outside, traffic, pool, error.sentence)
+    if set(live) != set(pool.weights):
+        return Seen(FOREIGN, f"it knows {', '.join(sorted(live))}: the next deployment puts it right", live)
+    told = [] if live == pool.weights else [f"it routed by {_told(live)}, desired was {_told(pool.weights)}"]
+    told += ["its file was edited"] if traffic.edited(pool.weights) else []
+    if not told:
+        return Seen(AS_DESIRED, weights=live)
+    wanted = _healthy_ones(outside, pool, live)
+    if not any(wanted.values()):
+        return Seen(FOREIGN, _NOBODY, live)
+    traffic.set_weights(wanted, fence=pool.fence)
+    return Seen(REASSERTED, "; ".join(told), live)
+
+
+def _set_up_anew(outside: Outside, traffic: Traffic, pool: Pool, why: str) -> Seen:
+    """A balancer that lost what it was told, by an edit that it cannot read or a start without our files."""
+    living = pool.installation.endpoints.filter(retired=False).select_related("host", "installation")
+    dials = {endpoint.name: endpoint.dial for endpoint in living}
+    wanted = {name: weight for name, weight in _healthy_ones(outside, pool, {}).items() if name in dials}
+    if not any(wanted.values()):
+        return Seen(FOREIGN, _NOBODY)
+    weights = dict.fromkeys(dials, 0) | wanted
+    traffic.ensure(dials, fence=pool.fence, initial=weights)
+    traffic.set_weights(weights, fence=pool.fence)
+    return Seen(REASSERTED, f"it was set up anew: {why}")
 
 
 def _healthy_ones(outside: Outside, pool: Pool, live: Mapping[str, int]) -> dict[str, int]:
@@ -100,7 +126,7 @@ def _healthy_ones(outside: Outside, pool: Pool, live: Mapping[str, int]) -> dict
         )
         return bool(asked.healthy)
 
-    return {name: weight if not weight or live[name] or may(name) else 0 for name, weight in pool.weights.items()}
+    return {name: weight if not weight or live.get(name) or may(name) else 0 for name, weight in pool.weights.items()}
 
 
 def _told(weights: Mapping[str, int]) -> str:

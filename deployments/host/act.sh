@@ -4,7 +4,7 @@
 #   sh act-DIGEST ROOT NONCE VERB [--name value]...
 #
 # Reading verbs: facts status workflow logs diagnose. Changing verbs carry --fence and --key: prepare activate rollback
-# adopt live cool stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
+# once adopt live cool stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
 # shared/, .aureus/{fence,ledger,lock,acts/KEY/}. The ledger has lines `key fence verb content result epoch`.
 # Exit status: 0 done, already or running; 10 refused; 11 failed; 12 timed out.
 set -u
@@ -68,7 +68,7 @@ is_word() {
 
 parse() {
   fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0
-  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no
+  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no command=''
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || refuse usage "$1 needs a value"
     case $1 in
@@ -76,7 +76,7 @@ parse() {
       --deadline) deadline=$2 ;; --wait) wait=$2 ;; --sha256) sha256=$2 ;; --size) size=$2 ;; --unpacked) unpacked=$2 ;;
       --files) files=$2 ;; --workflow) workflow=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
       --log) log=$2 ;; --lines) lines=$2 ;; --keep) keep="$keep$2 " ;; --path) path=$2 ;;
-      --again) again=$2 ;; --halt) halt=$2 ;;
+      --again) again=$2 ;; --halt) halt=$2 ;; --command) command=$2 ;;
       *) refuse usage "unknown option $1" ;;
     esac
     shift 2
@@ -222,14 +222,16 @@ register() { # under the lock: from here on a higher fence ends this session
   registered=$state/acts/$key
 }
 
+goes_on() { # under the lock: a later try of an act that still runs lets it go on, under the later fence
+  leads "$state/acts/$key" || return 0
+  raise_fence "$key"
+  printf '%s\n' "$fence" >"$state/acts/$key/fence"
+  finish running '' "$what goes on"
+}
+
 enter() {
   lock
-  if [ "$verb" = activate-now ] && leads "$state/acts/$key"; then
-    # A later try of an act that still runs: it goes on, under the later fence.
-    raise_fence "$key"
-    printf '%s\n' "$fence" >"$state/acts/$key/fence"
-    finish running '' "the restart of $content goes on"
-  fi
+  [ "$verb" != activate-now ] || goes_on
   raise_fence
   register
   trap interrupted TERM INT HUP
@@ -458,11 +460,11 @@ activate_now() {
   finish 'done' '' "$content runs in slot $slot"
 }
 
-activate() { # start the act as a session of its own, wait a little, and leave it to `status` after that
+begin() { # VERB WORDS: start the act as a session of its own, wait a little, and leave it to `status` after that
   mkdir -p "$state/answers"
   said=$state/answers/$nonce
   true >"$said" || fail_write "$(df -P "$state" | tail -n 1)" 'starting the act'
-  AUREUS_ACT=$key-$fence-$$ setsid timeout -k 12 "$deadline" sh "$0" "$root" "$nonce" activate-now "$@" \
+  AUREUS_ACT=$key-$fence-$$ setsid timeout -k 12 "$deadline" sh "$0" "$root" "$nonce" "$@" \
     </dev/null >"$said" 2>/dev/null &
   child=$!
   tries=0
@@ -474,7 +476,7 @@ activate() { # start the act as a session of its own, wait a little, and leave i
   rm -f "$said"
   [ -z "$line" ] || { printf '%s\n' "$line"; exit 0; }
   if stat_of "$child" && [ "$p_state" != Z ]; then
-    finish running '' "the restart of $content goes on"
+    finish running '' "$what goes on"
   fi
   wait "$child"
   explain_silence $?
@@ -529,6 +531,37 @@ cool() { # stop the service of a slot that has no traffic; activating it later s
   [ "$status" -eq 0 ] || fail halt_failed "stopping slot $slot ended with exit $status" "$(diagnosis)"
   note cooled
   finish 'done' '' "slot $slot is stopped"
+}
+
+# --- a command that runs once ------------------------------------------------------------------------------------
+
+said() { # ACT: the end of what its command wrote
+  printf '{"said":%s}' "$(text "$(tail -c 2000 "$1/output" 2>/dev/null)" 2000)"
+}
+
+once_now() { # a backup or a migration: never begun a second time by the same key, whatever became of the first
+  lock
+  goes_on
+  raise_fence
+  ! noted once 'done' || finish already '' 'it was done before' "$(said "$state/acts/$key")"
+  ! noted once started || refuse broke_off 'it was begun before and has not ended well: find out how far it came' "$(said "$state/acts/$key")"
+  is_complete "$root/releases/$content" || refuse incomplete "$content is not complete on this host: prepare it again"
+  register
+  trap interrupted TERM INT HUP
+  note started
+  unlock
+  cd "$root/releases/$content" || fail no_release "$root/releases/$content cannot be entered"
+  AUREUS_ROOT=$root AUREUS_CONTENT=$content AUREUS_RELEASE=$root/releases/$content
+  export AUREUS_ROOT AUREUS_CONTENT AUREUS_RELEASE
+  sh -c "$command" </dev/null >"$registered/output" 2>&1 &
+  wait $!
+  status=$?
+  if [ "$status" -ne 0 ]; then
+    note failed
+    fail command_failed "the command ended with exit $status" "$(said "$registered")"
+  fi
+  note 'done'
+  finish 'done' '' 'the command has ended' "$(said "$registered")"
 }
 
 # --- the other changing verbs ------------------------------------------------------------------------------------
@@ -706,19 +739,21 @@ case $root in /?*) ;; *) refuse usage 'ROOT must be an absolute path' ;; esac
 parse "$@"
 begun=$(date +%s)
 state=$root/.aureus ledger_verb=${verb%-now}
+what="the restart of $content"
+case $verb in once*) what='the command' ;; esac
 case $verb in activate-now) ledger_verb=activate@$slot ;; cool) ledger_verb=activate@$slot ;; adopt) ledger_verb=adopt@$slot ;; esac
 [ -d "$state" ] || (umask 077 && mkdir -p "$state") || refuse no_root "$root cannot be made: create it and give it to $(id -un)"
 read -r boot </proc/sys/kernel/random/boot_id || refuse no_proc '/proc is not mounted'
 
 case $verb in
-  prepare | activate | rollback | adopt | live | cool | stop | prune)
+  prepare | activate | rollback | once | adopt | live | cool | stop | prune)
     is_word "$key" && [ "$fence" -gt 0 ] || refuse usage "$verb needs --fence and --key"
     ballast
     mkdir -p "$state/acts" || fail_write "$(df -P "$state" | tail -n 1)" 'making the folders'
     ;;
 esac
 case $verb in
-  prepare | activate | rollback | adopt)
+  prepare | activate | rollback | once | adopt)
     is_word "$content" || refuse usage "$verb needs --content"
     absent=$(missing)
     [ -z "$absent" ] || refuse missing_tool "this host lacks: $absent"
@@ -728,8 +763,10 @@ case $verb in
   facts) facts ;;
   prepare) apart prepare-now "$@" ;;
   prepare-now) prepare_now ;;
-  activate | rollback) activate "$@" ;;
+  activate | rollback) begin activate-now "$@" ;;
   activate-now) activate_now ;;
+  once) begin once-now "$@" ;;
+  once-now) once_now ;;
   adopt) adopt ;;
   live) live ;;
   cool) cool ;;

@@ -151,7 +151,10 @@ def undoing(
     rests = [name for name in names if name in leaves]
     unchanged = [name for name in names if name not in (rests if site.sides else activated)]
     kept = unchanged if site.balanced else []
-    stages = plan_rollback(site, names, untouched_serve=untouched_serve, kept=kept, resting=leaves)
+    stages = plan_rollback(
+        site, names, untouched_serve=untouched_serve, kept=kept, resting=leaves,
+        never_changed=[e.name for e in endpoints if e.name not in leaves and e.name not in activated],
+    )  # fmt: skip
     targets = []
     for e in endpoints:
         known = by_name.get(e.name)

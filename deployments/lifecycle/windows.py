@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+
+from django.db.models import QuerySet
 
 from aureus import clock
 from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from deployments.engine.status import TargetState
 from deployments.lifecycle import rows
-from deployments.models import Deployment, Endpoint, Installation
+from deployments.models import Deployment, Endpoint, Installation, Target
 from deployments.outside import site_of
 from deployments.policy import Policy
 from deployments.snapshot import policy_of
-from health import windows
+from health import earlier, windows
 from health.models import Window
 from health.sources import promql
 from health.sources.declared import INTERVAL, QUERIES
 
 BAKE = {"min_requests": 30, "pass_confidence": 0.55}
 """Thresholds of a bake: 30 requests without an error are enough to go on by."""
+
+
+PROBED = ("health", "content", "field", "proof")
 
 
 def watched(endpoint: Endpoint, content: str) -> dict[str, Any]:
@@ -120,8 +126,8 @@ def open_after(deployment: Deployment) -> Window | None:
     if deployment.is_convergence:
         return None  # the window of the deployment that it completes is the one that counts
     policy = policy_of(deployment.installation)
-    arrived = deployment.targets.filter(state=TargetState.ON_TO, claimed_at__isnull=False, resting=False)
-    targets = list(arrived.select_related("endpoint__host", "endpoint__installation__environment"))
+    everywhere = list(_targets(deployment))
+    targets = [t for t in everywhere if t.state == TargetState.ON_TO and t.claimed_at and not t.resting]
     if not targets:
         return None
     now = clock.now()
@@ -131,6 +137,8 @@ def open_after(deployment: Deployment) -> Window | None:
         kind=Window.Kind.AFTER,
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in targets},
+        baseline=_still_on_from(deployment, everywhere),
+        before=_before_start(deployment, everywhere),
         rules=dict(policy.rules),
         checks=checks_of(deployment.installation, [t.endpoint for t in targets], deployment.version.content),
         armed=armed,
@@ -144,9 +152,8 @@ def open_after(deployment: Deployment) -> Window | None:
 def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Window:
     """The short window between batches: the changed hosts, beside those that still run the old version."""
     policy = policy_of(deployment.installation)
-    targets = deployment.targets.select_related("endpoint__host", "endpoint__installation__environment")
+    targets = list(_targets(deployment))
     changed = [t for t in targets if t.state == TargetState.ON_TO]
-    untouched = [t for t in targets if t.claimed_at is None and t.from_content]
     now = clock.now()
     return Window.objects.create(
         subject=deployment.id,
@@ -154,7 +161,8 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         content=deployment.version.content,
         endpoints={t.name: watched(t.endpoint, t.to_content) for t in changed if t.name in names}
         or {t.name: watched(t.endpoint, t.to_content) for t in changed},
-        baseline={t.name: watched(t.endpoint, t.from_content) for t in untouched},
+        baseline=_still_on_from(deployment, targets),
+        before=_before_start(deployment, targets),
         rules=bake_rules(policy, seconds),
         checks=checks_of(deployment.installation, [t.endpoint for t in changed], deployment.version.content),
         armed=policy.automatic_rollback,
@@ -163,6 +171,39 @@ def open_bake(deployment: Deployment, names: list[str], seconds: float) -> Windo
         sample_seconds=policy.sample,
         next_sample_at=now,
     )
+
+
+def _targets(deployment: Deployment) -> QuerySet[Target]:
+    return deployment.targets.select_related("endpoint__host", "endpoint__installation__environment")
+
+
+def _still_on_from(deployment: Deployment, targets: Iterable[Target]) -> dict[str, Any]:
+    """Those that run the old version still: no step has claimed them yet, or they are the side that rests.
+
+    That side has lost its traffic and goes on running, until it was cooled: it is probed and nothing else, since what
+    it counts then are the probes themselves. Neither what a rollback leaves is a measure, nor a host that is owed.
+    """
+    if deployment.is_rollback:
+        return {}
+    runs = [t for t in targets if (t.endpoint.cooled_at is None if t.resting else t.claimed_at is None)]
+    witnesses = [t for t in runs if t.from_content and t.state != TargetState.OWED and not t.endpoint.owed]
+    spots = {t: watched(t.endpoint, t.from_content) for t in witnesses if not t.endpoint.retired}
+    return {t.name: _probed(spot) if t.claimed_at else spot for t, spot in spots.items()}
+
+
+def _probed(spot: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without its sources of traffic."""
+    return {name: spot[name] for name in PROBED}
+
+
+def _before_start(deployment: Deployment, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """What served here before: of two sides the one that rests now. What a rollback undid is no measure."""
+    if deployment.is_rollback or deployment.started_at is None:
+        return []
+    served = [t for t in targets if t.resting] or targets
+    contents = Counter(t.from_content for t in served if t.from_content).most_common(1)
+    subjects = deployment.installation.deployments.exclude(pk=deployment.pk).values("id")
+    return earlier.before_start(subjects, contents[0][0], deployment.started_at) if contents else []
 
 
 def bake_rules(policy: Policy, seconds: float) -> dict[str, Any]:

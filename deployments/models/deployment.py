@@ -84,6 +84,11 @@ class Deployment(models.Model):
             models.Index(fields=["installation", "-created_at"]),
             models.Index(fields=["wake_at"], condition=Q(wake_at__isnull=False), name="deployment_due"),
             models.Index(
+                fields=["version"],
+                condition=Q(status__in=(Status.PENDING, Status.AWAITING_APPROVAL)),
+                name="deployment_waiting",
+            ),
+            models.Index(
                 fields=["installation", "-deployed_at"], condition=Q(status=Status.DEPLOYED), name="deployment_current"
             ),
             models.Index(

@@ -180,6 +180,11 @@ class Endpoint(models.Model):
         """Where it answers, without a trailing slash."""
         return self.installation.url.format(address=self.host.address, port=self.port).rstrip("/")
 
+    @property
+    def dial(self) -> str:
+        """Where a balancer sends its requests, as host:port."""
+        return self.base_url.partition("://")[2].partition("/")[0]
+
 
 class Pool(models.Model):
     """The desired weights of one installation on its balancer: what is re-asserted after anything foreign."""

@@ -286,6 +286,33 @@ def test_steps_samples_and_logs_can_be_read(api, two):
     assert (log["host"], log["output"]["logs"]) == ("staging-1", "line")
 
 
+def test_what_the_console_draws_can_be_read_as_figures(api, two):
+    two.deployed("1.0.0")
+    deployment = two.deployed("1.1.0")
+    window = Window.objects.get(subject=deployment.pk)
+    told = {"endpoint": "staging-1", "content": window.content, "source": "scrape", "at": deployment.deployed_at}
+    window.samples.create(**told, requests=50, errors=5, buckets=[[0.1, 10], [0.5, 50], [None, 50]])
+    window.samples.create(**told, requests=1, buckets=[[0.1, 0], [None, 1]])
+    weights = {"staging-1": 1, "staging-2": 1}
+    deployment.steps.filter(kind="verify", target="staging-2").update(output={"weights": weights})
+    path = f"{HERE}/{deployment.pk}"
+    slow, quick = api.get(f"{path}/samples", as_="vera").json()
+    assert (quick["buckets"][0], 0.1 < quick["p95"] <= 0.5, slow["p95"]) == ([0.1, 10], True, None)
+    picture = api.get(f"{path}/picture", as_="vera").json()
+    versions = {one["version"]: one for one in picture["versions"]}
+    assert versions["1.1.0"]["shares"][-1]["percent"] == 100
+    [point] = versions["1.1.0"]["points"]
+    assert (point["requests"], round(point["errorRate"], 3)) == (51, 0.098)
+    assert picture["bounds"] == {"maxErrorRate": 0.01, "rollbackErrorRate": 0.05, "maxP95": 0.5}
+    assert picture["begins"] <= versions["1.1.0"]["shares"][0]["at"] <= picture["ends"]
+
+
+def test_before_a_deployment_has_started_its_picture_is_empty(api, two):
+    deployment = api.deploy().json()
+    picture = api.get(f"{HERE}/{deployment['id']}/picture", as_="vera").json()
+    assert picture == {"begins": None, "ends": None, "versions": [], "decisions": [], "bounds": None}
+
+
 def test_it_is_explained_in_a_sentence_with_what_the_sentence_was_read_from(api, two):
     deployment = api.deploy().json()
     path = f"{HERE}/{deployment['id']}/explain"

@@ -65,6 +65,13 @@ def test_a_deployments_page_says_where_it_is_and_why_with_every_step_and_host(de
     assert "Roll back" not in text
 
 
+def test_a_deployments_page_draws_its_traffic_with_both_versions_named(deployed):
+    text = page(person("carol", "viewer"), "deployments_deployment_change", deployed.pk)
+    drawn = text[text.index("<svg") : text.index("</svg>")]
+    for words in ("1.0.0", "1.1.0", "good below 1%", "undone above 5%"):
+        assert words in drawn, words
+
+
 def test_a_release_manager_rolls_back_with_a_reason_and_sees_the_rollback(fleet, deployed):
     client = person("dora", "release_manager")
     assert "Roll back" in page(client, "deployments_deployment_change", deployed.pk)

@@ -54,6 +54,43 @@ def test_weights_changed_by_hand_are_put_right_and_told(fleet, here):
     ]
 
 
+def test_a_file_edited_by_hand_is_written_anew_and_told(fleet, here):
+    fleet.traffic.spoilt = True
+    assert look(fleet) == "reasserted"
+    assert (fleet.traffic.spoilt, fleet.traffic.read()) == (False, ALL)
+    assert told() == ["balancer.reasserted: its file was edited"]
+    assert look(fleet) == "as_desired"
+
+
+def test_a_balancer_that_lost_what_it_was_told_is_set_up_anew_with_healthy_hosts_alone(fleet, here):
+    fleet.traffic.forgot = True
+    fleet.sick.add(("staging-1", "1.0.0"))
+    assert look(fleet) == "reasserted"
+    assert fleet.traffic.read() == {**ALL, "staging-1": 0}
+    assert told() == ["balancer.reasserted: it was set up anew: The balancer routes by nothing of ours."]
+
+
+def test_a_balancer_that_lost_what_it_was_told_is_left_alone_where_no_host_is_healthy(fleet, here):
+    fleet.traffic.forgot = True
+    fleet.sick |= {(name, "1.0.0") for name in ALL}
+    assert look(fleet) == "foreign"
+    assert fleet.traffic.forgot
+
+
+@pytest.mark.parametrize(("wrong", "said"), [("spoilt", "its file was edited"), ("forgot", "nothing of ours")])
+def test_the_next_step_puts_right_what_somebody_did_to_the_file_and_says_so(fleet, here, wrong, said):
+    second = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    fleet.play_until(lambda: second.steps.filter(kind="drain", status="passed").exists())
+    setattr(fleet.traffic, wrong, True)
+    fleet.play_until(lambda: second.steps.filter(kind="put_in", status="passed").exists())
+    [step] = second.steps.filter(kind="put_in", status="passed")
+    assert said in step.reason
+    assert not getattr(fleet.traffic, wrong)
+    fleet.run()
+    second.refresh_from_db()
+    assert second.status == "deployed", second.reason
+
+
 def test_a_host_that_is_not_healthy_gets_no_traffic_by_it(fleet, here):
     by_hand(fleet, staging_1=0, staging_2=0)
     fleet.sick.add(("staging-1", "1.0.0"))

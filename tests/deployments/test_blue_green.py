@@ -1,5 +1,6 @@
 """Two sides of which one serves: the other is changed and proven, then all traffic is switched, and back."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import ClassVar
 
@@ -11,13 +12,16 @@ from aureus.journal.refusals import Invalid
 from deployments import lifecycle
 from deployments.effects import Boundary
 from deployments.fleet import cooling
+from deployments.lifecycle import windows
 from deployments.models import Deployment, Endpoint, Installation, Pool, Step
 from health.models import Window
+from health.sources.probe import HealthAnswer
 from releases.models import Version
 from tests.deployments.conftest import ALICE, BOB, Fleet
 from tests.deployments.killed import killed_at
 from tests.deployments.test_watching import backdate, judged, probes, traffic
 from tests.deployments.test_way_back import play_out
+from tests.health.web import Site, site
 
 BLUE, GREEN = ("staging-1-blue", "staging-2-blue"), ("staging-1-green", "staging-2-green")
 AT_BLUE = {**dict.fromkeys(BLUE, 100), **dict.fromkeys(GREEN, 0)}
@@ -52,9 +56,9 @@ class Sided(Fleet):
 
 
 @pytest.fixture
-def fleet(transactional_db) -> Sided:
+def fleet(request, transactional_db) -> Sided:
     Sided.stopped.clear()
-    return Sided()
+    return getattr(request, "param", Sided)()
 
 
 @pytest.fixture
@@ -199,6 +203,95 @@ def test_the_open_window_watches_the_side_that_serves_and_undoes_by_itself(fleet
     assert fleet.traffic.read() == AT_BLUE
 
 
+def baked(fleet: Sided) -> tuple[Deployment, Window]:
+    """1.1.0 has all traffic and is watched; 1.0.0 is the warm side."""
+    deployment = asked(fleet, bake=10.0)
+    fleet.play_until(lambda: Window.objects.filter(subject=deployment.pk, kind="bake").exists())
+    fleet.play_until(lambda: not deployment.steps.filter(status="running").exists())
+    return deployment, backdate(Window.objects.get(subject=deployment.pk, kind="bake"), 5)
+
+
+def after_bake(fleet: Sided) -> Window:
+    """The bake that is open passes; the window after `deployed`."""
+    bake = Window.objects.get(kind="bake", closed_at=None)
+    scraped = traffic(bake, requests=50, errors=0)
+    judged(backdate(bake, 15, close=True), [*probes(bake, healthy=True, count=15), *scraped])
+    fleet.play_until(lambda: Window.objects.filter(subject=bake.subject, kind="after").exists())
+    return Window.objects.get(subject=bake.subject, kind="after")
+
+
+def after(fleet: Sided) -> tuple[Deployment, Window]:
+    """1.1.0 is deployed and has all traffic; 1.0.0 is the warm side."""
+    deployment = done(fleet, "1.1.0")
+    return deployment, backdate(Window.objects.get(subject=deployment.pk, kind="after"), 5)
+
+
+def undisturbed(fleet: Sided, deployment: Deployment) -> bool:
+    """All traffic is where it was, and no service was started by anybody."""
+    starts = {(name, slot): fleet.starts(name, slot) for name in ("staging-1", "staging-2") for slot in PORTS.values()}
+    return fleet.traffic.read() == AT_GREEN and set(starts.values()) == {1} and not deployment.rollbacks.exists()
+
+
+WATCHED = {"bake": baked, "after": after}
+
+
+@pytest.mark.parametrize(("kind", "by"), [("bake", "requests"), ("after", "requests"), ("after", "probes")])
+def test_when_both_versions_are_sick_nothing_is_moved_and_people_are_told(fleet, here, kind, by):
+    deployment, window = WATCHED[kind](fleet)
+    assert sorted(window.baseline) == sorted(BLUE)
+    sick = probes(window, healthy=False, count=2, names=[*GREEN, *BLUE])
+    more = traffic(window, requests=50, errors=40) if by == "requests" else []
+    assert judged(window, [*sick, *more]) == []
+    window.refresh_from_db()
+    assert (window.closed_at, window.cause) == (None, "common_cause")
+    assert window.record["rule"] == ("hard_stop_errors" if by == "requests" else "hard_stop_probes")
+    assert "(common_cause)" in deployment.incidents.get().text
+    fleet.run(rounds=20) if kind == "after" else None
+    assert undisturbed(fleet, deployment)
+
+
+@pytest.mark.parametrize("kind", WATCHED)
+def test_when_both_are_well_again_it_goes_on_and_what_failed_meanwhile_does_not_count(fleet, here, kind):
+    deployment, window = WATCHED[kind](fleet)
+    judged(window, [*probes(window, healthy=False, count=2, names=[*GREEN, *BLUE]),
+                    *traffic(window, requests=50, errors=40)])  # fmt: skip
+    assert judged(window, probes(window, healthy=True, count=1, names=[*GREEN, *BLUE])) == []
+    window.refresh_from_db()
+    assert (window.closed_at, window.held_since, window.cause) == (None, None, "")
+    judged(backdate(window, 0, close=True), probes(window, healthy=True, count=30, names=[*GREEN, *BLUE]))
+    window.refresh_from_db()
+    assert window.verdict == "pass", window.record["sentence"]
+    fleet.run()
+    deployment.refresh_from_db()
+    assert (deployment.status, deployment.good_at is not None) == ("deployed", kind == "after")
+    assert undisturbed(fleet, deployment)
+
+
+@pytest.mark.parametrize("kind", WATCHED)
+def test_when_only_the_new_side_is_sick_it_goes_back_at_once(fleet, here, kind):
+    deployment, window = WATCHED[kind](fleet)
+    well = probes(window, healthy=True, count=2, names=BLUE)
+    [woken] = {lane for _, lane in judged(window, [*probes(window, healthy=False, count=2), *well])} & {"rollback"}
+    fleet.run()
+    assert (woken, deployment.rollbacks.get().status) == ("rollback", "deployed")
+    assert fleet.traffic.read() == AT_BLUE
+
+
+def test_the_warm_side_is_probed_and_what_it_counts_is_no_measure_of_real_traffic(fleet, here):
+    Installation.objects.update(metrics_path="/metrics")
+    for window in (baked(fleet)[1], after_bake(fleet)):
+        assert {name: set(spot) for name, spot in window.baseline.items()} == {n: set(windows.PROBED) for n in BLUE}
+        assert all(spot["metrics"] for spot in window.endpoints.values())
+
+
+def test_a_side_that_was_stopped_by_us_is_no_witness(fleet, here):
+    deployment, _ = after(fleet)
+    Endpoint.objects.filter(slot="blue").update(cooled_at=clock.now())
+    Window.objects.all().delete()
+    opened = windows.open_after(deployment)
+    assert opened is not None and opened.baseline == {}
+
+
 def test_a_canary_between_two_sides_needs_no_host_to_be_taken_out(fleet, here):
     deployment = asked(fleet, weights=[10, 100], bake=10.0)
     Deployment.objects.filter(pk=deployment.pk).delete()
@@ -237,6 +330,48 @@ def test_rolling_over_two_sides_is_refused(fleet, here):
     wish = lifecycle.Wish(strategy="rolling")
     with pytest.raises(Invalid, match="choose blue-green or canary"):
         lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE, wish=wish)
+
+
+class Answering(Sided):
+    """Hosts whose pages are answered by a real server, each below its own address."""
+
+    server = "http://not-yet"
+
+    def ask(self, url: str, expected: str | None, **how: object) -> HealthAnswer:
+        return super().ask(url.replace(f"{self.server}/", "http://"), expected, **how)
+
+
+@pytest.fixture
+def page(here) -> Iterator[Site]:
+    with site({f"/staging-{n}:{port}/ready": lambda _: (200, "yes") for n in (1, 2) for port in PORTS}) as web:
+        Answering.server = web.url
+        url = f"{web.url}/{{address}}:{{port}}"
+        Installation.objects.update(url=url, smoke=[{"name": "ready", "endpoint": "/ready"}])
+        yield web
+
+
+@pytest.mark.parametrize("fleet", [Answering], indirect=True)
+@pytest.mark.parametrize("fails_on", ["", "staging-2"])
+def test_a_smoke_test_that_fails_on_the_side_that_rests_keeps_all_traffic_where_it_is(fleet, here, page, fails_on):
+    if fails_on:
+        page.routes[f"/{fails_on}:8002/ready"] = lambda _: (500, "no")
+    deployment = asked(fleet)
+    fleet.play_until(lambda: deployment.steps.filter(kind="smoke", status__in=["passed", "failed"]).exists())
+    tested = deployment.steps.filter(kind="smoke").order_by("stage__position")[0]
+    assert {one.path for one in page.asked} == {f"/staging-{n}:8002/ready" for n in (1, 2)}
+    fleet.run()
+    deployment.refresh_from_db()
+    [switch] = deployment.steps.filter(kind="switch")
+    if not fails_on:
+        assert (tested.status, deployment.status, fleet.traffic.read()) == ("passed", "deployed", AT_GREEN)
+        assert tested.ended_at and switch.started_at and tested.ended_at < switch.started_at
+        return
+    assert (tested.status, tested.stage.name) == ("failed", "all hosts: smoke tests before it serves")
+    assert "staging-2-green: /ready answered 500 instead of 200" in tested.reason
+    assert (switch.attempts, switch.started_at, switch.status) == (0, None, "skipped")
+    assert all(weights == AT_BLUE for _, weights in fleet.traffic.changes)
+    assert (deployment.status, deployment.outcome, current(here)) == ("failed", "error", "1.0.0")
+    assert deployment.rollbacks.get().status == "deployed"
 
 
 WARM = 3600.0

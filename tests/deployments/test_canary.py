@@ -89,11 +89,41 @@ def test_a_canary_that_fails_loses_its_traffic_before_anything_else_is_changed(f
     assert set(fleet.traffic.read().values()) == {100}
 
 
+def test_a_canary_that_answers_errors_loses_its_traffic_though_we_cannot_reach_its_host(fleet, here):
+    deployment = begun(fleet, here)
+    window = watched(fleet, deployment)
+    fleet.hosts.at("staging-1").unreachable = True
+    judged(backdate(window, 5), traffic(window, requests=50, errors=40))
+    rollback = deployment.rollbacks.get()
+    fleet.play_until(lambda: rollback.steps.filter(kind="look", failures__gt=0).exists())
+    assert fleet.traffic.read() == {"staging-1": 0, "staging-2": 100, "staging-3": 100, "staging-4": 100}
+    assert not rollback.steps.filter(kind="look", status="passed").exists()
+
+
+def test_a_balancer_that_is_away_keeps_no_changed_host_from_being_looked_at(fleet, here):
+    deployment = begun(fleet, here)
+    window = watched(fleet, deployment)
+    judged(backdate(window, 5), traffic(window, requests=50, errors=40))
+    rollback = deployment.rollbacks.get()
+    fleet.traffic.down = True
+    fleet.play_until(lambda: rollback.steps.filter(kind="look", status="passed").exists())
+    fleet.traffic.down = False
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed", rollback.reason
+    assert set(fleet.traffic.read().values()) == {100}
+
+
 def test_an_aborted_canary_returns_to_nothing_first(fleet, here):
     deployment = begun(fleet, here)
     passes(watched(fleet, deployment))
     watched(fleet, deployment)
+    assert fleet.traffic.read()["staging-2"] > 0
     lifecycle.abort(deployment.pk, actor=BOB, reason="wrong texts")
+    back = Step.objects.filter(deployment__reverts=deployment)
+    fleet.play_until(lambda: back.filter(kind="shift", status="passed").exists())
+    assert fleet.traffic.read() == {"staging-1": 0, "staging-2": 0, "staging-3": 100, "staging-4": 100}
+    assert not back.filter(kind="activate", attempts__gt=0).exists()
     fleet.run()
     deployment.refresh_from_db()
     assert (deployment.status, deployment.outcome) == ("failed", "aborted")

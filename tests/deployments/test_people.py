@@ -197,3 +197,54 @@ def test_a_migration_under_a_fence_that_its_host_has_outlived_is_not_run(fleet, 
     fleet.play_until(lambda: migration.filter(held=True).exists())
     assert "fence" in migration.get().reason
     assert not (tmp_path / "run").exists()
+
+
+def migrating(fleet, tmp_path, command: str) -> Deployment:
+    """1.0.0 with a migration, asked for."""
+    here = fleet.environment("staging")
+    Installation.objects.filter(pk=here.pk).update(migrate_command=command, root=str(tmp_path))
+    version = fleet.version("1.0.0")
+    (tmp_path / "releases" / version.content).mkdir(parents=True)
+    return lifecycle.deploy(version.pk, "staging", actor=ALICE)
+
+
+def test_an_abort_ends_a_migration_that_runs(fleet, tmp_path):
+    deployment = migrating(fleet, tmp_path, "true")
+    machine = fleet.hosts.at("staging-1")
+    machine.once_hangs = True
+    site = machine.site(str(tmp_path))
+    fleet.play_until(lambda: bool(site.running))
+    lifecycle.abort(deployment.pk, actor=BOB, reason="wrong version")
+    fleet.run()
+    assert ended(deployment) == ("failed", "aborted")
+    assert site.running == {}
+    assert [line[4] for line in site.ledger if line[2] == "once"] == ["started", "stale_fence"]
+
+
+def test_a_migration_that_failed_is_held_with_what_it_said_and_runs_again_when_a_person_says_so(fleet, tmp_path):
+    deployment = migrating(
+        fleet, tmp_path, f"echo 1 >>{tmp_path}/ran; test -e {tmp_path}/mended || {{ echo no disk; exit 3; }}"
+    )
+    migration = deployment.steps.filter(kind="migrate")
+    fleet.play_until(lambda: migration.filter(held=True).exists())
+    assert "exit 3: no disk" in migration.get().reason
+    (tmp_path / "mended").touch()
+    lifecycle.retry(deployment.pk, actor=BOB, reason="there is room now")
+    fleet.run()
+    assert ended(deployment) == ("deployed", "")
+    assert (tmp_path / "ran").read_text().split() == ["1", "1"]
+
+
+def test_a_migration_that_takes_long_is_asked_for_until_it_has_ended(fleet, tmp_path):
+    deployment = migrating(fleet, tmp_path, "true")
+    machine = fleet.hosts.at("staging-1")
+    machine.once_hangs = True
+    site = machine.site(str(tmp_path))
+    fleet.play_until(lambda: deployment.steps.filter(kind="migrate", attempts__gt=2).exists())
+    assert not deployment.steps.filter(kind="activate", attempts__gt=0).exists()
+    site_key = next(iter(site.running))
+    machine.finish(str(tmp_path), site_key)
+    machine.once_hangs = False
+    fleet.run()
+    assert ended(deployment) == ("deployed", "")
+    assert [line[4] for line in site.ledger if line[2] == "once"] == ["started", "done"]

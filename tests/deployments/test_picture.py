@@ -55,6 +55,15 @@ def test_it_shows_errors_and_p95_of_each_version_apart_against_the_bounds(failed
     assert (picture.max_error_rate, picture.rollback_error_rate, picture.max_p95) == (0.01, 0.05, 0.5)
 
 
+def test_the_bounds_are_those_by_which_it_was_judged_and_not_those_of_today(failed):
+    failed.environment.policy["rules"] = {"max_error_rate": 0.2, "rollback_error_rate": 0.4, "max_p95": 3}
+    failed.environment.save()
+    picture = seen(Deployment.objects.get(pk=failed.pk))
+    assert (picture.max_error_rate, picture.rollback_error_rate, picture.max_p95) == (0.01, 0.05, 0.5)
+    Window.objects.filter(subject=failed.pk).update(rules={"max_error_rate": 0.02, "max_p95": 0.3})
+    assert (seen(failed).max_error_rate, seen(failed).max_p95) == (0.02, 0.3)
+
+
 def test_the_decision_stands_where_it_fell_with_its_sentence(failed):
     [decision] = seen(failed).decisions
     assert decision.verdict == "fail"

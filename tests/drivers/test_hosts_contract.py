@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from deployments.drivers import ActFailed, ActRefused, ActTimedOut, KeyRefused, Unreachable
+from deployments.drivers import ActFailed, ActRefused, ActTimedOut, Answer, KeyRefused, Unreachable
 from tests.conftest import wait_until
 from tests.drivers.conftest import Bed
 from tests.drivers.releases import content, packed, release
@@ -259,6 +259,105 @@ def test_a_higher_act_ends_a_lower_one_and_takes_its_place(bed: Bed) -> None:
     with refused("stale_fence"):
         bed.hosts.status(bed.host, bed.site, "a")
     assert bed.restarts() == 1
+
+
+def once(bed: Bed, command: str, *, fence: int, key: str = "o", deadline: float = FAR) -> Answer:
+    return bed.hosts.once(bed.host, bed.site, ONE, command, fence=fence, key=key, deadline=deadline)
+
+
+def times(bed: Bed) -> int:
+    ran = bed.folder / "ran"
+    return len(ran.read_text().splitlines()) if ran.exists() else 0
+
+
+def test_a_command_is_carried_out_once_by_its_key_and_says_what_it_wrote(bed: Bed) -> None:
+    prepare(bed, ONE)
+    command = f"echo 1 >>{bed.folder}/ran; echo it\\'s \\$done"
+    first = once(bed, command, fence=2)
+    again = once(bed, command, fence=3)
+    assert (first.state, again.state, times(bed)) == ("done", "already", 1)
+    assert first.data["said"].strip() == again.data["said"].strip() == "it's $done"
+    with refused("stale_fence"):
+        once(bed, command, fence=2, key="late")
+    assert times(bed) == 1
+
+
+def test_a_command_that_failed_is_carried_out_again_by_another_key_only(bed: Bed) -> None:
+    prepare(bed, ONE)
+    command = f"echo 1 >>{bed.folder}/ran; echo no such table >&2; exit 3"
+    with pytest.raises(ActFailed) as caught:
+        once(bed, command, fence=2)
+    assert (caught.value.code, caught.value.detail["said"].strip()) == ("command_failed", "no such table")
+    with refused("broke_off"):
+        once(bed, command, fence=3)
+    assert times(bed) == 1
+    with pytest.raises(ActFailed):
+        once(bed, command, fence=4, key="o2")
+    assert times(bed) == 2
+
+
+def test_a_command_that_takes_long_goes_on_without_us_and_is_asked_for_by_its_key(bed: Bed) -> None:
+    prepare(bed, ONE)
+    go = bed.folder / "go"
+    command = f"while [ ! -e {go} ]; do sleep 0.05; done; echo 1 >>{bed.folder}/ran"
+    if bed.server is None:
+        bed.hosts.at("h1").once_hangs = True  # type: ignore[attr-defined]
+    assert once(bed, command, fence=2).state == "running"
+    assert bed.hosts.status(bed.host, bed.site, "o").state == "running"
+    assert once(bed, command, fence=3).state == "running"
+    go.touch()
+    if bed.server is None:
+        bed.hosts.at("h1").finish(bed.site.root, "o")  # type: ignore[attr-defined]
+    wait_until(lambda: bed.hosts.status(bed.host, bed.site, "o").state == "done", seconds=20, what="the command ends")
+    assert once(bed, command, fence=4).state == "already"
+    assert times(bed) == (bed.server is not None)
+
+
+@pytest.mark.parametrize("by", ["stop", "a higher act"])
+def test_a_command_is_ended_and_is_not_begun_again(bed: Bed, by: str) -> None:
+    prepare(bed, ONE)
+    command = f"trap '' TERM; sleep 600 & wait; sleep 600; echo 1 >>{bed.folder}/ran"
+    if bed.server is None:
+        bed.hosts.at("h1").once_hangs = True  # type: ignore[attr-defined]
+    assert once(bed, command, fence=2).state == "running"
+    if by == "stop":
+        assert bed.hosts.stop(bed.host, bed.site, fence=3, key="s").data["ended"]
+    else:
+        wait_until(
+            lambda: activate(bed, ONE, None, fence=3, key="a") != "running", seconds=30, what="the higher act ends"
+        )
+    with refused("stale_fence"):
+        bed.hosts.status(bed.host, bed.site, "o")
+    with refused("broke_off"):
+        once(bed, command, fence=4)
+    assert times(bed) == 0
+
+
+def test_a_command_ends_by_its_deadline(bed: Bed) -> None:
+    prepare(bed, ONE)
+
+    def run_out() -> None:
+        once(bed, f"sleep 600; echo 1 >>{bed.folder}/ran", fence=2, deadline=1)
+        wait_until(lambda: bed.hosts.status(bed.host, bed.site, "o").state != "running", seconds=20, what="it ends")
+
+    with pytest.raises(ActTimedOut) as caught:
+        run_out()
+    assert caught.value.code == "deadline"
+    with refused("broke_off"):
+        once(bed, "true", fence=3)
+    assert times(bed) == 0
+
+
+def test_a_command_whose_act_was_killed_is_for_a_person_to_judge(bed: Bed) -> None:
+    if bed.server is None:
+        pytest.skip("nothing can be killed in memory")
+    prepare(bed, ONE)
+    with pytest.raises(ActFailed) as caught:
+        once(bed, f"echo 1 >>{bed.folder}/ran; kill -9 $PPID; sleep 600", fence=2)
+    assert caught.value.code == "killed"
+    with refused("broke_off"):
+        once(bed, "true", fence=3)
+    assert times(bed) == 1
 
 
 def test_an_act_that_nobody_began_is_absent(bed: Bed) -> None:

@@ -143,6 +143,11 @@ def test_weights_that_somebody_else_set_are_seen_and_set_right(served):
     assert set(served.seen(40)) == set(EVEN)
 
 
+def test_settings_that_were_declared_anew_and_are_not_live_yet_are_no_edit_of_a_file(served):
+    declared = served.machine.site(served.site.name, listen=served.site.listen, response_timeout=61)
+    assert not served.machine.traffic(served.shell, declared).edited(EVEN)
+
+
 def test_two_installations_on_one_balancer_do_not_touch_each_other(served, machine, endpoints):
     other = Served(machine, {name: endpoints[name] for name in ("a1", "b1")}, weights={"a1": 0, "b1": 9})
     served.traffic.set_weights({"a1": 0, "a2": 1, "b1": 0, "b2": 0}, fence=3)

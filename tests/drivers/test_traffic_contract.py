@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployments.drivers.caddy import CaddyTraffic
 from deployments.drivers.errors import HostError
 from deployments.drivers.fake_traffic import FakeTraffic
+from deployments.drivers.nginx_lua import LuaNginxTraffic
 from deployments.drivers.none import NoTraffic
 from deployments.drivers.traffic import TrafficError
 from tests.drivers.balancers import haproxy, nginx, nginx_lua
@@ -99,6 +102,47 @@ def test_requests_in_flight_at_an_unknown_endpoint_are_unknown_and_not_zero(traf
         wait_until(lambda: traffic.in_flight("a") == 0, "nothing is in flight")
     else:
         assert traffic.in_flight("a") is None
+
+
+def files_of(traffic):
+    """What the balancer's next start reads of ours."""
+    if isinstance(traffic, CaddyTraffic):
+        live = traffic._live()
+        return [traffic._site.weights_file(live.structure)]
+    if isinstance(traffic, LuaNginxTraffic):
+        return [traffic._site.file, traffic._site.sheet_file, traffic._program]
+    return [traffic._site.file]
+
+
+def edits(traffic):
+    """Somebody's edits, one after the other."""
+    if isinstance(traffic, FakeTraffic):
+        traffic.spoilt = True
+        yield "fake"
+        return
+    for file in files_of(traffic) if traffic.moves else ():
+        Path(file).write_bytes(Path(file).read_bytes() + b"\n")
+        yield file
+        if not isinstance(traffic, CaddyTraffic):  # which reads it with each request: see its own tests
+            Path(file).unlink()
+            yield file
+
+
+def test_a_file_that_somebody_edited_is_seen_and_written_anew_with_the_next_weights(traffic):
+    traffic.set_weights(EVEN, fence=5)
+    assert not traffic.edited(EVEN)
+    for edit in edits(traffic):
+        assert traffic.edited(EVEN), edit
+        assert traffic.read() == EVEN
+        traffic.set_weights(EVEN, fence=5)
+        assert not traffic.edited(EVEN), edit
+        assert traffic.verify(EVEN)
+
+
+def test_other_weights_than_desired_are_no_edit_of_a_file(traffic):
+    if traffic.moves:
+        traffic.set_weights({**EVEN, "a": 3}, fence=5)
+        assert not traffic.edited(EVEN)
 
 
 def test_the_same_endpoints_again_change_nothing(traffic, dials):

@@ -12,7 +12,7 @@ from tests.engine.simulator.world import DEFENCES
 
 WORLDS, SEED = 20_000, 1
 FINDS = {
-    "approval of one plan": (103, "8:"),
+    "approval of one plan": (10, "8:"),
     "canary share": (3, "12:"),
     "event with its status": (7, "10:"),
     "every claimed target": (9, "5:"),
@@ -21,11 +21,12 @@ FINDS = {
     "host fence": (27, "6:"),
     "last serving host": (28, "3:"),
     "lease": (11, "2:"),
-    "live before said": (12_828, "7:"),
+    "live before said": (10_215, "7:"),
     "look before change": (9, "5:"),
+    "once by one name": (18, "2:"),
     "only what changed": (209, "4:"),
-    "owed stays out": (1_393, "7:"),
-    "proof of health": (10, "7:"),
+    "owed stays out": (5_013, "7:"),
+    "proof of health": (43, "7:"),
     "rollback begun at once": (22, "11:"),
     "serving guard": (9, "3:"),
     "sweep": (45, "1:"),

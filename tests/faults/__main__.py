@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--environments", type=int, default=6, help="deployments run side by side in so many (6)")
     parser.add_argument("--every", type=float, default=EVERY, help=f"seconds between two faults ({EVERY:g})")
     parser.add_argument("--seconds", type=float, default=86_400, help="ask for no further deployment after so many")
+    parser.add_argument("--away", type=float, default=120, help="seconds for which Valkey is gone, when it is (120)")
     parser.add_argument("--keep", action="store_true", help="keep logs and databases, and say where")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="aureus-faults-"))
@@ -33,7 +34,7 @@ def main() -> int:
     try:
         run = play(
             folder, given.seed, given.deployments, environments=given.environments, every=given.every,
-            seconds=given.seconds, say=say,
+            seconds=given.seconds, away=given.away, say=say,
         )  # fmt: skip
     finally:
         if given.keep:

@@ -17,6 +17,17 @@ STUCK = """
 RECORD = """
     SELECT h.name, e.recorded, e.owed FROM deployments_endpoint e JOIN deployments_host h ON h.id = e.host_id
 """
+NOT_UNDONE = """
+    SELECT d.id::text, i.environment_id, d.status, w.kind FROM health_window w
+    JOIN deployments_deployment d ON d.id = w.subject JOIN deployments_installation i ON i.id = d.installation_id
+    WHERE w.verdict = 'fail' AND d.reverts_id IS NULL AND d.status NOT IN ('failed', 'rolled_back')
+      AND NOT EXISTS (SELECT 1 FROM deployments_deployment r WHERE r.reverts_id = d.id AND r.status = 'deployed')
+      AND NOT EXISTS (SELECT 1 FROM deployments_incident n WHERE n.deployment_id = d.id)
+"""
+DESIRED = """
+    SELECT a.key, p.weights FROM deployments_pool p
+    JOIN deployments_installation i ON i.id = p.installation_id JOIN releases_application a ON a.id = i.application_id
+"""
 
 
 def all_of_them(scene: Scene, stories: Sequence[Story]) -> dict[str, list[str]]:
@@ -24,10 +35,12 @@ def all_of_them(scene: Scene, stories: Sequence[Story]) -> dict[str, list[str]]:
     return {
         "0 lost": list(_lost(scene, stories)),
         "0 stuck": [" ".join(map(str, row)) for row in scene.rows(STUCK)] + [s.failed for s in stories if s.failed],
-        "0 doubled effects": list(_doubled(scene)),
+        "0 doubled effects": [*_doubled(scene), *_migrated(scene)],
         "fences never fall on a host": list(_falling(scene)),
         "every bad version was undone": list(_not_undone(stories)),
+        "every failed verdict was undone": [" ".join(map(str, row)) for row in scene.rows(NOT_UNDONE)],
         "hosts run what the record says, or are owed": list(_astray(scene)),
+        "balancers route by what is desired": list(_misrouted(scene)),
         "each status has its event": list(_silent(scene)),
     }
 
@@ -46,6 +59,21 @@ def _doubled(scene: Scene) -> Iterator[str]:
     for machine in scene.machines():
         done = Counter((line[0], line[2]) for line in machine.ledger() if line[4] == "done" and "activate" in line[2])
         yield from (f"{machine.name}: {key} {verb} {count} times" for (key, verb), count in done.items() if count > 1)
+
+
+def _migrated(scene: Scene) -> Iterator[str]:
+    """A migration runs once for a deployment, and so for each content, since no version is deployed twice here."""
+    for machine in scene.machines():
+        file = machine.root / "shared" / "migrated"
+        ran = Counter(file.read_text().split()) if file.exists() else {}
+        yield from (f"{machine.name}: migrated to {what} {count} times" for what, count in ran.items() if count > 1)
+
+
+def _misrouted(scene: Scene) -> Iterator[str]:
+    desired = dict(scene.rows(DESIRED))
+    for fleet in scene.fleets():
+        if fleet.caddy is not None and (live := scene.live_weights(fleet)) != desired[fleet.application]:
+            yield f"{fleet.application} is routed by {live}, desired is {desired[fleet.application]}"
 
 
 def _falling(scene: Scene) -> Iterator[str]:

@@ -19,6 +19,7 @@ from kombu import Queue
 
 from tests.conftest import wait_until
 from tests.faults.scene import Scene
+from tests.test_up import children_of
 
 QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
 PREFIX = "aureus:"
@@ -26,6 +27,9 @@ ANSWERED = "SELECT name FROM health_canary WHERE name <> 'dispatcher' AND answer
 LEASE = 20.0
 SKEW = 300.0
 AWAY = 30.0
+"""Seconds for which Valkey is gone where a run does not say otherwise."""
+CONSUMED_WITHIN = 15.0
+"""Seconds after which every queue must be consumed again when all connections to Valkey are half-open."""
 MESSAGES_FOR = 10.0
 CUT_FOR = 8.0
 BUSY_WITHIN = 30.0
@@ -92,6 +96,22 @@ def freeze_child(scene: Scene, rng: random.Random) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+def freeze_parent(scene: Scene, rng: random.Random) -> None:
+    """A whole worker, Beat, the dispatcher or the web stands still for longer than a lease, and then goes on."""
+    group = [[pid, *children_of(pid)] for pid in scene.workers()]
+    group += [[pid] for name in ("beat", "dispatch", "web") if (pid := scene.process(name))]
+    if not group:
+        raise Missed
+    pids = rng.choice(group)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    time.sleep(LEASE + 5)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def _busy_child(scene: Scene, rng: random.Random) -> int:
     """One that holds a step's lease; most steps are quick, so that one may have to be waited for."""
     ends = time.monotonic() + BUSY_WITHIN
@@ -111,7 +131,7 @@ def kill_valkey(scene: Scene, rng: random.Random) -> None:
 
 def valkey_away(scene: Scene, rng: random.Random) -> None:
     scene.kill_valkey()
-    time.sleep(AWAY)
+    time.sleep(scene.away)
     scene.start_valkey()
 
 
@@ -251,8 +271,9 @@ ALL = (
     Fault("kill -9 of the web", kill_web),
     Fault("kill -9 of the whole tree", kill_up, alone=True, rare=True),
     Fault("a child stopped past its lease", freeze_child, early=True),
+    Fault("a whole process stopped past the lease", freeze_parent),
     Fault("kill -9 of Valkey", kill_valkey, alone=True),
-    Fault("Valkey away for 30 s", valkey_away, alone=True, rare=True),
+    Fault("Valkey gone for a while", valkey_away, alone=True, rare=True),
     Fault("Valkey half-open", valkey_half_open),
     Fault("FLUSHALL", flush),
     Fault("every message dropped for 10 s", drop_messages),

@@ -9,17 +9,22 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from aureus.demo import children
+from aureus.demo.balancer import Caddy
 from aureus.demo.machines import Machine
 from aureus.embedded import kept
 from aureus.embedded.postgres import Postgres
+from deployments.drivers import balancers as driven
 from tests.conftest import wait_until
+from tests.drivers.caddy_server import LocalShell
 from tests.faults.proxy import Proxy
 from tests.flows.rig import POLICY, Fleet, Rig
 from tests.test_up import children_of, descendants_of, is_gone
 
 HERE = Path(__file__).resolve().parent
+MIGRATE = 'echo "$AUREUS_CONTENT" >>"$AUREUS_ROOT/shared/migrated"'
 WORKERS = ("rollback", "deploy", "transfer", "watch", "sweep")
 QUICK = {**POLICY, "window": 4}
 
@@ -27,7 +32,8 @@ QUICK = {**POLICY, "window": 4}
 class Scene(Rig):
     """Everything that runs, by name, with what it takes to end it and to start it again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, away: float) -> None:
+        self.away = away
         [port, valkey_port] = kept.free_ports(2)
         self.postgres = Postgres(folder / "postgres", port, secrets.token_urlsafe(12))
         self.to_postgres, self.to_valkey = Proxy(port), Proxy(valkey_port)
@@ -149,11 +155,34 @@ class Scene(Rig):
     # ----------------------------------------------------------------- hosts
 
     def machines(self) -> list[Machine]:
+        """Those with an application; a balancer's machine has none."""
         return [machine for fleet in self._fleets for group in fleet.machines.values() for machine in group]
+
+    def fleets(self) -> list[Fleet]:
+        return list(self._fleets)
 
     def sessions(self, machine: Machine) -> list[int]:
         """The SSH server with every session of it, and nothing of the app."""
         return [machine.process.pid, *children_of(machine.process.pid)]
 
     def new_fleet(self, name: str, hosts: int, window: float) -> Fleet:
-        return self.fleet(name, {name: hosts}, **{name: {**QUICK, "window": window}})
+        """Hosts that are changed one after the other, with a migration that leaves a trace each time it runs."""
+        policies: dict[str, Any] = {name: {**QUICK, "window": window}}
+        return self.fleet(name, {name: hosts}, {"migrate": MIGRATE}, **policies)
+
+    def new_canary(self, name: str, hosts: int, window: float) -> Fleet:
+        """Hosts behind a balancer of their own, changed by a canary."""
+        caddy = Caddy(self.folder / f"caddy-{name}")
+        self._starter.submit(caddy.start).result()
+        policies: dict[str, Any] = {name: {**QUICK, "window": window, "weights": [50, 100], "bake": 2}}
+        return self.fleet(name, {name: hosts}, {"strategy": "canary"}, caddy=caddy, **policies)
+
+    def live_weights(self, fleet: Fleet) -> dict[str, int]:
+        """What the fleet's balancer routes by, as a person at its machine sees it."""
+        caddy = fleet.caddy
+        assert caddy is not None
+        site = driven.site(
+            "caddy", f"{fleet.application}-{fleet.application}", caddy.listen, str(caddy.folder),
+            {"admin_socket": caddy.admin_socket}, "/health",
+        )  # fmt: skip
+        return dict(driven.driver(LocalShell(), site).read())

@@ -23,6 +23,6 @@ def test_nothing_is_lost_or_stuck_or_done_twice_whatever_breaks(
     with capsys.disabled():
         print(f"\n{run.table()}")
     assert run.contradictions
-    assert run.consuming_again <= 15
+    assert run.consuming_again <= faults.CONSUMED_WITHIN
     assert {claim: found for claim, found in run.contradictions.items() if found} == {}, "\n".join(said)
     assert {fault.name for fault in faults.ALL} <= set(run.injected), "a fault that never struck proves nothing"

@@ -54,6 +54,8 @@ class Fleet:
     application: str
     machines: dict[str, list[Machine]] = field(default_factory=dict)
     caddy: Caddy | None = None
+    front: Machine | None = None
+    """The machine of its balancer."""
 
     def versions(self, environment: str) -> list[str | None]:
         """What each app of an environment says it is."""
@@ -62,7 +64,7 @@ class Fleet:
     def stop(self) -> None:
         if self.caddy is not None:
             self.caddy.stop()
-        for machine in itertools.chain(*self.machines.values()):
+        for machine in itertools.chain(*self.machines.values(), [self.front] if self.front else []):
             machine.stop()
 
 
@@ -118,9 +120,20 @@ class Rig:
         made.restart.write_text(script.replace("setsid ", own))
         return made
 
-    def fleet(self, application: str, environments: dict[str, int], **policies: dict[str, Any]) -> Fleet:
-        """Start machines and declare them: so many per environment; a policy by the environment's name."""
-        made = Fleet(application)
+    def fleet(
+        self,
+        application: str,
+        environments: dict[str, int],
+        installation: dict[str, Any] | None = None,
+        *,
+        caddy: Caddy | None = None,
+        **policies: dict[str, Any],
+    ) -> Fleet:
+        """Start machines and declare them: so many per environment; a policy by the environment's name.
+
+        installation: what else is declared of how the application lives there. caddy: a balancer that runs already.
+        """
+        made = Fleet(application, caddy=caddy)
         self._fleets.append(made)
         said: dict[str, list[Any]] = {"environments": [], "installations": []}
         for environment, count in environments.items():
@@ -135,9 +148,23 @@ class Rig:
             said["environments"].append(
                 {"name": environment, "hosts": hosts, **POLICY, **policies.get(environment.replace("-", "_"), {})}
             )
-            said["installations"].append(self._installation(application, environment, port))
+            said["installations"].append(self._installation(application, environment, port) | (installation or {}))
+            if caddy is not None:
+                self._balanced(made, caddy, environment, said)
         self.apply(f"{application}.yaml", said)
         return made
+
+    def _balanced(self, fleet: Fleet, caddy: Caddy, environment: str, said: dict[str, list[Any]]) -> None:
+        """Put a running Caddy in front of the environment declared last."""
+        fleet.front = self.machine(f"{environment}-lb", 1, f"127.0.{next(self._numbers)}.1")
+        lb = [{**row, "key": f"env:{KEY_VARIABLE}"} for row in declaration.hosts([fleet.front])]
+        hosts = said["environments"][-1]["hosts"]
+        said["installations"][-1] |= {
+            "hosts": [row["name"] for row in hosts], "balancer": "front", "listen": caddy.listen,
+        }  # fmt: skip
+        options = {"admin_socket": caddy.admin_socket}
+        node = {"host": fleet.front.name, "kind": "caddy", "root": str(caddy.folder), "options": options}
+        said["environments"][-1] |= {"hosts": [*hosts, *lb], "balancers": [{"name": "front", "nodes": [node]}]}
 
     def _installation(self, application: str, environment: str, port: int) -> dict[str, Any]:
         return {
@@ -164,7 +191,12 @@ class Rig:
         return self.client.deploy(self.version(application, number), environment)
 
     def until(
-        self, deployment_id: str, claim: Callable[[dict[str, Any]], object], what: str, seconds: float = 60
+        self,
+        deployment_id: str,
+        claim: Callable[[dict[str, Any]], object],
+        what: str,
+        seconds: float = 60,
+        each: float = 0.05,
     ) -> dict[str, Any]:
         """Poll a deployment until something holds; what the API says then."""
         last: dict[str, Any] = {}
@@ -174,7 +206,7 @@ class Rig:
             return claim(last)
 
         try:
-            wait_until(holds, seconds=seconds, what=what)
+            wait_until(holds, seconds=seconds, what=what, each=each)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {last['status']}: {last['reason']}") from None
         return last

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from health.baseline import Baseline
 from health.checks import read_checks
 from health.replay import Past, replay
 from health.verdicts import Policy
@@ -14,7 +15,7 @@ HOLDING = Policy(max_hold=timedelta(minutes=5))
 
 
 def past(samples, *, ended=900, superseded=False, still=()) -> Past:
-    return Past(tuple(samples), tuple(still), ("h1",), at(0), at(600), at(ended), superseded)
+    return Past(tuple(samples), Baseline(tuple(still)), ("h1",), at(0), at(600), at(ended), superseded)
 
 
 def tried(samples, rules=RULES, policy=HOLDING, checks=(), **how):

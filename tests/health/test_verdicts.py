@@ -286,8 +286,8 @@ def test_a_rate_no_worse_than_before_passes_and_says_so():
             "hard_stop_probes",
         ),
         (
-            [probe(s, False) for s in range(290, 600)] + probes(9, endpoint="h3"),
-            [probe(s, False, "h2") for s in range(290, 600)] + probes(9, endpoint="h4"),
+            [probe(s, False) for s in range(290, 600)] + probes(310, endpoint="h3"),
+            [probe(s, False, "h2") for s in range(290, 600)] + probes(310, endpoint="h4"),
             "unhealthy",
         ),
     ],
@@ -296,6 +296,96 @@ def test_what_the_old_hosts_fail_too_is_a_common_cause_and_no_failure(new, old, 
     assert verdict(new).result == "fail"
     answer = verdict(new, old, now=600, closes=None)
     assert (answer.result, answer.cause, answer.rule) == ("inconclusive", "common_cause", rule)
+
+
+IDLE = [probe(598, False, "warm-1"), probe(599, False, "warm-2")]
+"""The old side of a blue-green deployment: it has no traffic, and its newest probes fail."""
+
+
+@pytest.mark.parametrize(
+    ("new", "rule"),
+    [
+        ([scrape(599, 50, 40)], "hard_stop_errors"),
+        ([probe(598, False), probe(599, False)], "hard_stop_probes"),
+        ([probe(s, False) for s in range(290, 600)] + probes(9, endpoint="h3"), "unhealthy"),
+        (minutes(9, errors=10), "error_rate"),
+        ([scrape(599, 1000, 0, timed(1000, 0.9))], "latency"),
+    ],
+)
+def test_an_old_side_without_traffic_shows_a_common_cause_by_its_probes(new, rule):
+    earlier = [scrape(-60, 1000, 0, timed(1000, 0.1))]
+    assert short(verdict(new, before=earlier, closes=None)) == ("fail", rule)
+    answer = verdict(new, IDLE, earlier, closes=None)
+    assert (answer.result, answer.cause, answer.rule) == ("inconclusive", "common_cause", rule)
+    assert "warm-1, warm-2" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        [*IDLE, probe(599, True, "warm-1")],
+        [replace(p, at=at(500)) for p in IDLE],
+        [replace(p, healthy=None) for p in IDLE],
+        [replace(p, kind="down") for p in IDLE],
+        [],
+    ],
+)
+def test_without_fresh_probes_that_all_failed_there_is_no_common_cause(old):
+    assert short(verdict([scrape(599, 50, 40)], old, closes=None)) == ("fail", "hard_stop_errors")
+
+
+def together(begins: int, ends: int, *, endpoint: str) -> list[Sample]:
+    """A probe a second, failed while both versions are down."""
+    return [probe(second, not begins <= second < ends, endpoint) for second in range(600)]
+
+
+def test_what_failed_while_both_versions_were_down_counts_no_more_when_they_are_well_again():
+    broken = [scrape(second, 20, 20 if 100 <= second <= 260 else 0) for second in range(0, 600, 10)]
+    down = together(100, 200, endpoint="h1")
+    old = together(100, 200, endpoint="warm-1")
+    assert verdict([*broken, *down], old, now=199, closes=None).cause == "common_cause"
+    assert short(verdict([*broken, *down], old, now=205, closes=None)) == ("open", "")
+    answer = verdict([*broken, *down], old)
+    assert (answer.result, answer.basis) == ("pass", "traffic")
+    assert short(verdict([*broken, *down])) == ("fail", "error_rate")
+
+
+def test_a_version_that_stays_down_when_the_old_one_is_well_again_fails_by_what_came_after():
+    new, old = together(100, 600, endpoint="h1"), together(100, 200, endpoint="warm-1")
+    assert verdict(new, old, now=199, closes=None).cause == "common_cause"
+    assert short(verdict(new, old, now=200, closes=None)) == ("open", "")
+    assert short(verdict(new, old, now=201, closes=None)) == ("fail", "hard_stop_probes")
+
+
+def test_an_old_side_that_is_down_alone_hides_nothing_afterwards():
+    broken = [scrape(second, 20, 4) for second in range(0, 300, 10)]
+    well, old = together(0, 0, endpoint="h1"), together(10, 290, endpoint="warm-1")
+    assert short(verdict([*broken, *well], old, now=299, closes=None)) == ("fail", "error_rate")
+
+
+def test_an_outage_in_a_bake_does_not_fail_the_window_after_in_which_nobody_is_on_the_old_version():
+    """h2 was on the old version until 300 s; both were down from 100 s to 200 s."""
+    new = [*together(100, 200, endpoint="h1"), *(p for p in together(0, 0, endpoint="h2") if p.at >= at(300))]
+    old = [p for p in together(100, 200, endpoint="h2") if p.at < at(300)]
+    broken = [scrape(second, 20, 20 if 100 <= second <= 260 else 0) for second in range(0, 600, 10)]
+    changed = Baseline((), (), tuple(old))
+    answer = judge(RULES, [*new, *broken], changed, opened_at=OPENED, closes_at=CLOSES, now=at(600))
+    assert (answer.result, answer.basis) == ("pass", "traffic")
+
+
+def test_a_quiet_service_passes_on_its_probes_though_both_versions_were_down_for_a_while():
+    assert verdict(together(100, 130, endpoint="h1"), together(100, 130, endpoint="warm-1")).basis == "probe"
+
+
+def test_the_hosts_before_they_were_changed_are_compared_with_first_and_never_a_common_cause():
+    slow, quick = timed(1000, 0.4), timed(1000, 0.1)
+    changed = Baseline((), (scrape(-60, 1000, 0, slow),), (scrape(100, 1000, 0, quick, "h2"),))
+    answer = judge(RULES, [scrape(590, 1000, 0, slow)], changed, opened_at=OPENED, closes_at=None, now=at(600))
+    row = finding(answer, "latency")
+    assert (answer.result, row["baseline"]) == ("fail", "the hosts before they were changed")
+    sick = Baseline((), (), (probe(598, False, "h2"), probe(599, False, "h2")))
+    answer = judge(RULES, [scrape(590, 50, 40)], sick, opened_at=OPENED, closes_at=None, now=at(600))
+    assert answer.result == "fail"
 
 
 def test_a_trouble_before_the_start_is_no_common_cause():

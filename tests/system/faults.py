@@ -10,14 +10,20 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from django.db import connections
+
+from aureus.journal.actor import Actor
+from deployments import lifecycle
 from deployments.drivers import Answer, HostAddress, ReleaseFiles, Site
 from deployments.drivers.ssh import SSHHosts
+from deployments.models import Deployment, Host
 from tests.system.bed import BedHost, chaos
 
 Act = Callable[[BedHost], None]
 PREPARE, ACTIVATE, ROLLBACK = "prepare", "activate", "rollback"
 EVERY_ACT = (PREPARE, ACTIVATE, ROLLBACK)
 RESTARTS = (ACTIVATE, ROLLBACK)
+BOB = Actor("bob")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,32 @@ def _nothing(host: BedHost) -> None:
     """It is over by itself."""
 
 
+def _person(say: Callable[[Deployment, str], object]) -> Act:
+    """What a person says of the deployment that is under way where the host is."""
+
+    def speak(host: BedHost) -> None:
+        try:
+            environment = Host.objects.get(name=host.name).environment
+            say(Deployment.objects.get(installation__environment=environment, status="in_progress"), host.name)
+        finally:
+            connections.close_all()
+
+    return speak
+
+
+def _abort(deployment: Deployment, _: str) -> None:
+    lifecycle.abort(deployment.pk, actor=BOB, reason="the wrong version")
+
+
+def _exclude(deployment: Deployment, host: str) -> None:
+    lifecycle.exclude(deployment.pk, actor=BOB, host=host, reason="its power supply is being changed")
+
+
+def _cut_and_excluded(host: BedHost) -> None:
+    chaos.cut(host)
+    _person(_exclude)(host)
+
+
 FAULTS = (
     Fault("cut off", chaos.cut, chaos.heal),
     Fault("black hole", chaos.black_hole, chaos.heal),
@@ -68,6 +100,8 @@ FAULTS = (
     Fault("inodes full", chaos.fill_inodes, chaos.free_disk),
     Fault("rebooted", chaos.reboot, BedHost.wait_ready, stills=True),
     Fault("SSH dropped", chaos.drop_ssh, _nothing, borne=True),
+    Fault("a person aborts", _person(_abort), _nothing, (ACTIVATE,)),
+    Fault("cut off and excluded", _cut_and_excluded, chaos.heal, (ACTIVATE,), borne=True),
     Fault("crashes on start", _app(crash=True), _well, RESTARTS, before=True, stills=True),
     Fault("never ready", _app(never=True), _well, RESTARTS, before=True, stills=True),
     Fault("starts slowly", _app(slow=13), _well, RESTARTS, before=True, borne=True, unit="Type=notify\n"),

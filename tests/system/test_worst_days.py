@@ -12,10 +12,11 @@ import pytest
 
 from aureus.demo.machines import Machine
 from tests.conftest import wait_until
+from tests.drivers.caddy_server import live
 from tests.traffic.scene import Scene
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-PAUSES = {"weights": [25, 50, 75, 100], "pause_at": [25, 50, 75], "bake": 1, "max_hold": 600}
+PAUSES: dict[str, Any] = {"weights": [25, 50, 75, 100], "pause_at": [25, 50, 75], "bake": 1, "max_hold": 600}
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def cut_off(machine: Machine, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+@pytest.mark.parametrize("scene", ["haproxy", "caddy", "nginx-lua"], indirect=True)
 def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it_saw(scene: Scene, database: Path):
     deployment, number = scene.ask("plain", "canary", database=str(database))
     until_asked(scene, deployment, 25)
@@ -94,9 +96,12 @@ def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it
     serving = next(name for name, weight in traffic.read().items() if weight)
     scene.edit("plain", serving, 7)
     wait_until(lambda: traffic.read()[serving] == 7, seconds=10, what="the balancer routes by what was edited")
+    scene.edit_file("plain")
     go_on(scene, deployment)
     until_asked(scene, deployment, 50)
-    assert "which is not what we had set" in says(scene, deployment)
+    for told in ("which is not what we had set", "its file was edited"):
+        assert told in says(scene, deployment)
+    assert not traffic.edited(traffic.read())
 
     front = scene.machines[-1]
     cut_off(front, signal.SIGSTOP)
@@ -111,11 +116,15 @@ def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it
     wanted = traffic.read()
     scene.balancer.stop(signal.SIGKILL)
     scene.balancer.start()
-    wait_until(lambda: traffic.verify(wanted), seconds=20, what="the weights survived")
+    wait_until(lambda: live(traffic), seconds=20, what="the balancer's listener")
+    assert traffic.verify(wanted)
+    assert not traffic.edited(wanted)
     restarted = scene.figures("plain")
     go_on(scene, deployment)
     scene.until_good(deployment, "the canary is good in spite of all that")
     assert seen(scene, restarted) == {"lost": 0, "errors": 0}
+    # Nothing was astray after the restart, and so nothing is said of it.
+    assert "before, which" not in steps(scene, deployment, "weigh")[-1]["reason"]
     assert scene.versions() == {number}
 
 

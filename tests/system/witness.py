@@ -15,6 +15,9 @@ from tests.system.bed import BedHost
 
 APP = "srv/app"
 EVERY = 0.5
+"""Seconds between two questions to the app."""
+LINKS_EVERY = 0.02
+"""Seconds between two looks at the links."""
 
 
 def content_of(host: BedHost) -> str:
@@ -80,10 +83,13 @@ class Witness:
     def _look(self) -> None:
         with self.host.leg.namespace.open() as namespace:
             os.setns(namespace.fileno(), os.CLONE_NEWNET)
+        asked = -EVERY
         while True:
             self.links.append(content_of(self.host))
-            self.answered.append((time.monotonic(), answer("127.0.0.1")))
-            if self._left.wait(EVERY):
+            if time.monotonic() >= asked + EVERY:
+                asked = time.monotonic()
+                self.answered.append((asked, answer("127.0.0.1")))
+            if self._left.wait(LINKS_EVERY):
                 return
 
 

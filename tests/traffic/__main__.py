@@ -10,19 +10,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.traffic.run import HEAD, Run, play, restored
 from tests.traffic.scene import KINDS, Scene
 
 TARGET = 10.0
-"""Seconds from the fault to restored traffic, at the median (design section 12)."""
+"""Seconds from the fault to restored traffic, at the median, with three hosts and a sample a second (design, 12)."""
 LOSSLESS = frozenset({"haproxy", "caddy", "nginx-lua"})
 
 
 def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.traffic", description=__doc__)
-    parser.add_argument("--requests", type=int, default=100_000, help="sent while changes happen, per balancer")
+    parser.add_argument(
+        "--requests", type=int, default=100_000, help="to an application while it changes, per balancer"
+    )
     parser.add_argument("--faults", type=int, default=0, help="instead: ship so many bad versions, and time their end")
     parser.add_argument("balancers", nargs="*", default=list(KINDS), help=f"some of {', '.join(KINDS)} (all)")
     given = parser.parse_args()
@@ -33,7 +36,8 @@ def main() -> int:
     runs = [_one(kind, given.requests) for kind in given.balancers]
     print("\n".join([*HEAD, *(line for run in runs for line in run.lines())]))
     for run in runs:
-        print(f"{run.kind}: {run.lost} of {run.requests:,} requests were lost or failed.")
+        beside = sum(row.beside for row in run.rows.values())
+        print(f"{run.kind}: {run.lost} lost or failed of {run.requests:,} to what changed and {beside:,} beside it.")
     return 1 if any((run.kind in LOSSLESS and run.lost) or not run.control for run in runs) else 0
 
 
@@ -43,7 +47,7 @@ def _one(kind: str, requests: int) -> Run:
 
 
 def _restored(kind: str, times: int) -> int:
-    with _scene(kind) as (scene, say):
+    with _scene(kind, hosts=3, sample=1.0) as (scene, say):
         seconds = sorted(restored(scene, times, say))
     told = ", ".join(f"{one:.1f}" for one in seconds)
     print(f"{kind}: fault to traffic restored in {statistics.median(seconds):.1f} s (median of {told})")
@@ -51,7 +55,7 @@ def _restored(kind: str, times: int) -> int:
 
 
 @contextmanager
-def _scene(kind: str) -> Iterator[tuple[Scene, Callable[[str], None]]]:
+def _scene(kind: str, **options: Any) -> Iterator[tuple[Scene, Callable[[str], None]]]:
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="aureus-traffic-"))
 
@@ -59,7 +63,7 @@ def _scene(kind: str) -> Iterator[tuple[Scene, Callable[[str], None]]]:
         print(f"{time.monotonic() - begun:7.1f} s  {kind}: {what}", file=sys.stderr, flush=True)
 
     try:
-        with Scene(folder, kind) as scene:
+        with Scene(folder, kind, **options) as scene:
             yield scene, say
     finally:
         shutil.rmtree(folder, ignore_errors=True)

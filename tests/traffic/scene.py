@@ -1,4 +1,4 @@
-"""Four hosts with two applications behind one real balancer, worked by a real process tree; clients never retry.
+"""Hosts with two applications behind one real balancer, worked by a real process tree; clients never retry.
 
 `plain` has one place on each host; `sided` has two slots on each, of which one serves.
 """
@@ -42,14 +42,19 @@ POLICY = {
     "approvals": 0, "promote_from": None, "gates": "basic", "bake": 2, "window": 2, "sample": 0.5,
     "healthy_within": 30, "drain_within": 30, "weights": [10, 50, 100], "rules": {"min_probes": 2, "min_requests": 20},
 }  # fmt: skip
-CLIENTS, RATE = 20, 300
+CLIENTS, RATE = 20, 400
+"""Of each application: how many, and requests a second."""
+
+POLL = 0.4
+"""Seconds between two looks at a deployment: what is measured must not wait for the one who watches."""
 
 
 class Scene:
     """Begun by `with`; one kind of balancer."""
 
-    def __init__(self, folder: Path, kind: str, **policy: object) -> None:
+    def __init__(self, folder: Path, kind: str, hosts: int = len(HOSTS), rate: int = RATE, **policy: object) -> None:
         self.kind, begin = KINDS[kind]
+        self.hosts, self.rate = HOSTS[:hosts], rate
         self.policy = POLICY | policy
         self.folder = folder
         self.rig = Rig(folder)
@@ -74,7 +79,7 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         for running in self.loads.values():
             children.end(running, 5)
-        for pid in self._app_pids():
+        for _file, pid in self._apps():
             children.end_pid(pid)
         self.rig.end()
         for machine in self.machines:
@@ -82,8 +87,8 @@ class Scene:
         self._balancer.__exit__(None, None, None)
 
     def _begin_hosts(self) -> None:
-        self.ports = ports = [machines.free_port(HOSTS) for _ in range(3)]
-        for number, address in enumerate([*HOSTS, BALANCER], start=1):
+        self.ports = ports = [machines.free_port(self.hosts) for _ in range(3)]
+        for number, address in enumerate([*self.hosts, BALANCER], start=1):
             name = f"h{number}" if address != BALANCER else "lb"
             folder = self.folder / "hosts" / name
             place = (address, ports[0])
@@ -136,7 +141,7 @@ class Scene:
             rollback = now.get("rollback") or {}
             return now["status"] in ("failed", "rolled_back") and rollback.get("status") == "deployed"
 
-        self.rig.until(asked, undone, "the bad version was undone", 180)
+        self.rig.until(asked, undone, "the bad version was undone", 180, POLL)
 
     def ask(self, application: str, strategy: str, **behaviour: object) -> tuple[str, str]:
         """Ask for a new version that behaves so; the deployment's id and the version's number."""
@@ -151,7 +156,7 @@ class Scene:
     def roll_back(self, deployment: str) -> None:
         """Undo it, and wait until the rollback has ended."""
         rollback = self.rig.client.roll_back(deployment, "shown that nothing is lost by it")["id"]
-        self.rig.until(rollback, lambda now: now["status"] in ("deployed", "failed"), "it is rolled back", 180)
+        self.rig.until(rollback, lambda now: now["status"] in ("deployed", "failed"), "it is rolled back", 180, POLL)
         assert self.rig.client.deployment(rollback)["status"] == "deployed"
 
     def until_good(self, deployment: str, what: str) -> None:
@@ -163,7 +168,7 @@ class Scene:
         def ended(now: dict[str, Any]) -> bool:
             return now["status"] == "failed" or (now["status"] == "deployed" and window(now) != "open")
 
-        now = self.rig.until(deployment, ended, what, 240)
+        now = self.rig.until(deployment, ended, what, 240, POLL)
         assert (now["status"], window(now)) == ("deployed", "pass"), now["reason"]
 
     def traffic(self, application: str) -> Traffic:
@@ -183,25 +188,36 @@ class Scene:
         else:
             self.balancer.by_hand(traffic._site, traffic, endpoint, weight)
 
+    def edit_file(self, application: str) -> None:
+        """What somebody does to our file by hand, past Aureus; the balancer itself goes on as it was."""
+        traffic: Any = self.traffic(application)
+        site = traffic._site
+        path = Path(site.weights_file(traffic._live().structure) if self.kind == "caddy" else site.file)
+        path.write_bytes(path.read_bytes() + (b"\n" if self.kind == "caddy" else b"# a note of somebody's\n"))
+
     def versions(self, application: str = "plain") -> set[str]:
         """What the apps themselves say they are."""
         port = self.ports[APPLICATIONS.index(application)]
         found = set()
-        for address in HOSTS:
+        for address in self.hosts:
             with urlopen(f"http://{address}:{port}/version", timeout=5) as answer:
                 found.add(json.load(answer)["version"])
         return found
 
-    def kill_one(self, application: str) -> None:
-        """The control: an app dies under its users, nothing drained."""
-        os.kill(self._app_pids(application)[0], signal.SIGKILL)
+    def restart_undrained(self, application: str) -> int:
+        """The control: each app is restarted under its users, never two at once; how many were."""
+        apps = self._apps(application)
+        for file, pid in apps:
+            _restart_undrained(file, pid)
+        return len(apps)
 
-    def _app_pids(self, application: str = "*") -> list[int]:
+    def _apps(self, application: str = "*") -> list[tuple[Path, int]]:
+        """Those that run: the file that names the process, and its number."""
         found = []
         for file in sorted(self.folder.glob(f"hosts/h*/{application}/shared/app*.pid")):
             text = file.read_text().strip()
             if text.isdigit() and str(file.parents[1]) in _command(int(text)):
-                found.append(int(text))
+                found.append((file, int(text)))
         return found
 
     # ------------------------------------------------------------------------------ the load
@@ -209,7 +225,7 @@ class Scene:
     def begin_load(self, application: str) -> None:
         """Steady keep-alive clients, half of their requests POST, none of them ever repeated."""
         words = [sys.executable, load.__file__, f"http://{self.listens[application]}/"]
-        words += ["--clients", str(CLIENTS), "--rate", str(RATE), "--posts", "0.5"]
+        words += ["--clients", str(CLIENTS), "--rate", str(self.rate), "--posts", "0.5"]
         self.loads[application] = children.start(words, self._log(application))
         wait_until(lambda: self.figures(application).get("sent"), seconds=30, what=f"load on {application}")
 
@@ -219,18 +235,18 @@ class Scene:
         return self.figures(application)
 
     def figures(self, application: str) -> dict[str, Any]:
-        """What the load tool saw so far, at least as new as this call."""
-        asked = time.time()
-        lines: list[str] = []
+        """What the load tool saw so far, at least as new as this call; its last words where it has ended."""
+        asked, running = time.time(), application in self.loads
+        told: dict[str, Any] = {}
 
         def fresh() -> bool:
             file = self._log(application)
-            lines[:] = [row for row in file.read_text().splitlines() if row.endswith("}")] if file.exists() else []
-            return bool(lines) and json.loads(lines[-1])["at"] >= asked
+            lines = [row for row in file.read_text().splitlines() if row.endswith("}")] if file.exists() else []
+            told.update(json.loads(lines[-1]) if lines else {})
+            return bool(lines) and (told["at"] >= asked or not running)
 
-        if application in self.loads:
-            wait_until(fresh, seconds=30, what="the load tool says how it goes")
-        return dict(json.loads(lines[-1])) if lines else {}
+        wait_until(fresh, seconds=30, what="the load tool says how it goes")
+        return told
 
     def _log(self, application: str) -> Path:
         return self.folder / f"load-{application}.log"
@@ -241,6 +257,24 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def _restart_undrained(file: Path, pid: int) -> None:
+    """With SIGKILL, since the demo's app would drain itself at SIGTERM; back when it answers."""
+    release, port, address = _command(pid).split("\0")[2:5]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: children.is_gone(pid), seconds=10, what="the app is gone")
+    known = children.environment(AUREUS_RELEASE=release, AUREUS_SLOT=file.stem.removeprefix("app-"))
+    subprocess.run(["sh", "restart.sh"], cwd=file.parents[1], env=known, timeout=30, check=True)
+    wait_until(lambda: _answers(f"http://{address}:{port}/health"), seconds=30, what="the app is back")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _write_restart(root: Path, like: Path, ports: list[int]) -> None:

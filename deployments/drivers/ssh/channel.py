@@ -59,7 +59,7 @@ def execute(transport: paramiko.Transport, command: str, pieces: Iterable[bytes]
 
 
 def _late(seconds: float) -> ActTimedOut:
-    return ActTimedOut(f"no answer within {seconds:.0f} s; the connection was given up", code="deadline")
+    return ActTimedOut(f"no answer within {seconds:.0f} s; the connection was given up", code="given_up")
 
 
 def _converse(transport: paramiko.Transport, command: str, pieces: Iterable[bytes]) -> Result:

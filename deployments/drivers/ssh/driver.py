@@ -92,6 +92,19 @@ class SSHHosts:
         )
         return self._act(host, site.root, "activate", options, _nothing, self._seconds_to_wait + SECONDS_TO_CHANGE)
 
+    def once(
+        self, host: HostAddress, site: Site, content: str, command: str, *, fence: int, key: str, deadline: float
+    ) -> Answer:
+        options = _options(
+            fence=fence,
+            key=_key(key),
+            content=_content(content),
+            command=command,
+            deadline=_whole(deadline),
+            wait=min(self._seconds_to_wait, _whole(deadline)),
+        )
+        return self._act(host, site.root, "once", options, _nothing, self._seconds_to_wait + SECONDS_TO_CHANGE)
+
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
     ) -> Answer:

@@ -31,8 +31,8 @@ def effect(world: World, flight: Flight) -> Answer:
 
 
 def _stop(world: World, flight: Flight, step: Step) -> Answer:
-    if step.target:
-        _change(world, flight, step.target, "stop")
+    if name := step.target or flight.row.planned[step.id].input.get("endpoint"):
+        _change(world, flight, name, "stop")
     return failed(f"stopped: {flight.row.aborting}", permanent=True)
 
 
@@ -181,7 +181,8 @@ def switch(world: World, flight: Flight, step: Step) -> Answer:
 def shift(world: World, flight: Flight, step: Step) -> Answer:
     """All traffic to the side that proves healthy now; where no side does, nothing moves."""
     row, before = flight.row, _weights(world)
-    targets = [t for t in row.targets.values() if t.to_content and not t.resting]
+    named = row.planned[step.id].input.get("endpoints", list(row.targets))
+    targets = [t for t in row.targets.values() if t.to_content and not t.resting and t.endpoint in named]
     there = [t for t in targets if row.seen.get(t.endpoint, "") in ("", t.to_content)]
     leaving = [t.endpoint for t in row.targets.values() if t.claimed or t.resting]
     changed = leaving if "only what changed" in world.defences else list(before)
@@ -237,7 +238,8 @@ def once(world: World, flight: Flight, step: Step) -> Answer:
     name = flight.row.planned[step.id].input["endpoint"]
     world.hosts[name].reach(world.now)
     _change(world, flight, name, step.kind)
-    world.memory.once[step.id] += 1
+    if world.hosts[name].once(_key(flight.row, step)) or "once by one name" not in world.defences:
+        world.memory.once[step.id] += 1
     return passed()
 
 

@@ -27,6 +27,7 @@ class Host:
     away_until: int = 0
     restart: tuple[str, int, int] | None = None
     sick: set[str] = field(default_factory=set)
+    ran: set[str] = field(default_factory=set)
 
     def reach(self, now: int) -> None:
         """Raises Unreachable. A restart that has ended by now has ended."""
@@ -60,6 +61,13 @@ class Host:
             self.process, self.restart = None, (key, now + takes, fence)
             return False
         self.process = content
+        return True
+
+    def once(self, key: str) -> bool:
+        """Whether a command is carried out: by one name it is begun once."""
+        if key in self.ran:
+            return False
+        self.ran.add(key)
         return True
 
     def reboot(self, now: int, takes: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from deployments.engine import plan as engine
 from deployments.engine.facts import Stage, Step, Target
-from deployments.engine.plan_back import plan_rollback
+from deployments.engine.plan_back import LOOK, plan_rollback
 from deployments.engine.stages import PlannedStage, Site
 from deployments.engine.status import TargetState
 from tests.engine.simulator.rows import Row
@@ -81,10 +81,13 @@ def undoing(world: World, rollback: Row, covered: list[Target], to: dict[str, st
     leaves = served_by(world, origin) if world.sides and origin else set()
     rests = [n for n in names if n in leaves]
     kept = [n for n in names if world.balanced and n not in (rests if world.sides else activated)]
-    plan = plan_rollback(site(world), names, untouched_serve=untouched, kept=kept, resting=sorted(leaves))
+    never = [e.name for e in world.living() if e.name not in leaves and e.name not in activated]
+    plan = plan_rollback(
+        site(world), names, untouched_serve=untouched, kept=kept, resting=sorted(leaves), never_changed=never
+    )
     stages = plan if names else ()
     if "look before change" not in world.defences:
-        stages = stages[1:]
+        stages = tuple(stage for stage in stages if stage.name != LOOK)
     targets = []
     for e in world.living():
         known = by_name.get(e.name)

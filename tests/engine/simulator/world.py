@@ -44,6 +44,7 @@ DEFENCES = frozenset(
         "rollback begun at once",
         "held for people",
         "canary share",
+        "once by one name",
     }
 )
 
