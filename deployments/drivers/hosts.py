@@ -79,8 +79,8 @@ class Site:
 class ReleaseFiles:
     """What a host needs to hold a content: sizes in bytes, `files` counts members, `workflow` is canonical JSON.
 
-    `archive` opens the bytes anew each time it is called; None for a version without artifact. `configured`: the content
-    has variables. `env` is their file; without it the host must hold them already, or it refuses (no_env).
+    `archive` opens the bytes anew each time it is called; None for a version without artifact. `configured`: the
+    content has variables. `env` is their file; without it the host must hold them already, or it refuses (no_env).
     """
 
     content: str
