@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -398,3 +399,13 @@ def test_a_picture_of_changed_variables_keeps_both_sides_of_one_version_apart(fl
     third = shipped(fleet, fleet.version("1.1.0"))
     seen = [picture_of(one, clock.now()) for one in (second, third)]
     assert [set(one.shares) for one in seen if one] == [{"1.0.0", "1.0.0 with configuration 1"}, {"1.0.0", "1.1.0"}]
+
+
+def test_deployments_of_before_are_named_as_their_hosts_know_them(fleet):
+    fleet.environment("staging", hosts=1)
+    deployment = fleet.deployed("1.0.0-rc.1")
+    Deployment.objects.update(content="")
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("deployments.migrations.0009_configuration").NAMED)
+    deployment.refresh_from_db()
+    assert deployment.content == deployment.version.content
