@@ -409,3 +409,15 @@ def test_deployments_of_before_are_named_as_their_hosts_know_them(fleet):
         cursor.execute(import_module("deployments.migrations.0009_configuration").NAMED)
     deployment.refresh_from_db()
     assert deployment.content == deployment.version.content
+
+
+def test_variables_that_were_undone_are_good_no_more_by_an_earlier_deployment_of_them(fleet):
+    here = fleet.environment("staging", hosts=1)
+    mode("slow")
+    first = fleet.deployed("1.0.0")
+    mode("fast")
+    shipped(fleet, first.version)
+    again = shipped(fleet, first.version)
+    lifecycle.roll_back(again.pk, actor=BOB, reason="too fast")
+    fleet.run()
+    assert goods(here) == [first.content]
