@@ -7,12 +7,13 @@ from aureus.accounts.api import Login
 from aureus.api import metering, problems
 from aureus.api.door import door
 from aureus.api.schema import Schema
-from deployments.api import deployments, environments, people, reading, smoke
+from deployments.api import configurations, deployments, environments, people, reading, smoke
 from health import endpoints
 from releases import api as releases
 from releases import evidence_api as evidence
 
 DEPLOYMENT = "api/deployments/<uuid:deployment_id>"
+CONFIGURATIONS = "api/environments/<str:name>/installations/<str:application>/configurations"
 VERSION = "api/deployments/versions/<uuid:version_id>"
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -57,6 +58,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/environments", door(environments.Environments), name="environments"),
     path("api/environments/<str:name>", door(environments.OneEnvironment), name="environment"),
     path("api/environments/<str:name>/hosts", door(environments.EnvironmentHosts), name="environment-hosts"),
+    path(CONFIGURATIONS, door(configurations.Configurations), name="configurations"),
+    path(f"{CONFIGURATIONS}/<int:number>", door(configurations.OneConfiguration), name="configuration"),
     path("admin/", admin.site.urls),
 ]
 

@@ -117,7 +117,8 @@ def _deployed(installation: Any, version: Any, now: datetime) -> Any:
     from deployments.models import Deployment
 
     return Deployment(installation=installation, version=version, strategy="rolling", status="deployed",
-                      requested_by="ci", digest=version.digest, started_at=now, deployed_at=now, ended_at=now,
+                      requested_by="ci", content=version.content, digest=version.digest,
+                      started_at=now, deployed_at=now, ended_at=now,
                       good_at=now)  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def explain(deployment: Deployment) -> Explanation:
     windows = list(Window.objects.filter(subject=deployment.id))
     window = windows[0] if windows else None
     evidence = [
+        *_of_configuration(deployment),
         *_of_approvals(deployment),
         *(_of_step(step) for step in steps if _tells(step)),
         *(_of_target(target) for target in targets if target.state == TargetState.OWED),
@@ -47,9 +48,9 @@ def explain(deployment: Deployment) -> Explanation:
 
 
 def _sentence(d: Deployment, steps: Sequence[Step], targets: Sequence[Target], window: Window | None) -> str:
-    what = f"{d.version.number} to {d.installation.environment}"
+    what = f"{d.brings} to {d.installation.environment}"
     if d.is_rollback:
-        what = f"The rollback of {d.installation.environment} to {d.version.number}"
+        what = f"The rollback of {d.installation.environment} to {d.brings}"
     match Status(d.status):
         case Status.PENDING:
             said = d.reason or "nobody has looked at it yet"
@@ -210,6 +211,12 @@ def _of_window(window: Window) -> dict[str, Any]:
         "figures": window.record.get("figures"),
         "at": window.record.get("at"),
     }
+
+
+def _of_configuration(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    if (used := deployment.configuration) is not None:
+        yield {"kind": "configuration", "revision": used.number, "digest": used.digest, "by": used.by,
+               "status": "shipped with it", "seen": used.note, "at": used.at}  # fmt: skip
 
 
 def _of_approvals(deployment: Deployment) -> Iterator[dict[str, Any]]:

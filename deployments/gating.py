@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aureus import clock
+from deployments.contents import content_of, newest
 from deployments.models import MAY_BE_CURRENT, Deployment, Installation
 from deployments.policy import Policy
 from deployments.proven import goods
@@ -72,12 +73,13 @@ def _facts(source: Deployment, *, again: bool) -> SourceFacts:
 
 def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy) -> SourceFacts:
     """What only the gates of the guide ask for."""
+    brings = content_of(version, newest(to))
     return replace(
         facts,
         target=to.environment.name,
         registrants=frozenset(filter(None, (version.created_by, version.created_label, version.answerable))),
         evidence=evidence.pieces(version),
-        way_back=next((content for content in goods(to) if content != version.content), ""),
+        way_back=next((content for content in goods(to) if content != brings), ""),
         backup_command=bool(to.backup_command),
         numbers=policy.gate_numbers(),
     )
@@ -86,7 +88,7 @@ def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy
 def _heard(facts: SourceFacts, source: Deployment, now: datetime) -> SourceFacts:
     """Whether the hosts of the source wrote errors to their journals."""
     seconds = timedelta(seconds=facts.numbers.quiet)
-    quiet = windows.quietness(source.id, source.version.content, now, seconds)
+    quiet = windows.quietness(source.id, source.content, now, seconds)
     return replace(facts, quiet=quiet.quiet, quiet_said=quiet.sentence)
 
 

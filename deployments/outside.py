@@ -10,15 +10,17 @@ from typing import Any
 
 from django.conf import settings
 
+from deployments.contents import Brought
 from deployments.drivers import HostAddress, HostError, Hosts, ReleaseFiles, Site, balancers
 from deployments.drivers.sites import ConfigInvalid
 from deployments.drivers.ssh import SSHHosts
 from deployments.drivers.traffic import ShellOnHost, Traffic, TrafficError
+from deployments.engine.variables import rendered
 from deployments.models import BalancerNode, Endpoint, Host, Installation
+from deployments.secrets import resolved
 from health.models import Window
 from health.sources.probe import HealthAnswer, check_health
 from health.sources.shell import CannotRun, Run
-from releases.models import Version
 from releases.spec import canonical
 from releases.store import ArtifactStore
 from releases.store.directory import DirectoryStore
@@ -102,21 +104,32 @@ def site_of(endpoint: Endpoint) -> Site:
     return Site(root, endpoint.slot, unit=unit, restart=restart, halt=halt, port=endpoint.port)
 
 
-def files_of(version: Version, store: ArtifactStore) -> ReleaseFiles:
-    """What a host needs to hold a version: its bytes are opened in the store when they are sent."""
-    artifact, workflow = version.artifact, canonical(version.spec)
+def files_of(parts: Brought, store: ArtifactStore) -> ReleaseFiles:
+    """What a host needs to hold a content: its bytes are opened in the store when they are sent.
+
+    The file of its variables is not among them: see `variables_of`.
+    """
+    artifact, workflow, configured = parts.version.artifact, canonical(parts.version.spec), bool(parts.configuration)
     if artifact is None:
-        return ReleaseFiles(version.content, None, "", 0, 0, 0, workflow)
+        return ReleaseFiles(parts.content, None, "", 0, 0, 0, workflow, configured)
     key, size = artifact.store_key, artifact.size
     return ReleaseFiles(
-        version.content,
+        parts.content,
         lambda: store.open(key),
         artifact.sha256,
         size,
         artifact.unpacked_size,
         artifact.files,
         workflow,
+        configured,
     )
+
+
+def variables_of(parts: Brought) -> bytes:
+    """The file of a content's variables, with every secret in it. Raises SecretRefused."""
+    if parts.configuration is None:
+        return b""
+    return rendered(parts.content, resolved(parts.configuration.variables))
 
 
 def is_lossless(installation: Installation) -> bool:

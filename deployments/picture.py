@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,7 +45,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything by version number. `shares`: percent of the traffic from then on. Bounds: a rate of 1, and seconds."""
+    """Everything by `names_of` contents. `shares`: percent of the traffic from then on. Bounds: a rate of 1, and
+    seconds.
+    """
 
     begins: datetime
     ends: datetime
@@ -55,6 +57,14 @@ class Picture:
     max_error_rate: float
     rollback_error_rate: float
     max_p95: float
+
+
+def names_of(deployment: Deployment) -> Callable[[str], str]:
+    """Version numbers by content; where only variables differ, what the deployment brings is named with them."""
+    ours = deployment.content
+    ran = {number_of(t.from_content) for t in deployment.targets.all() if t.from_content != ours}
+    brings = deployment.brings if number_of(ours) in ran else number_of(ours)
+    return lambda content: brings if content == ours else number_of(content)
 
 
 def picture_of(deployment: Deployment, now: datetime) -> Picture | None:
@@ -70,7 +80,7 @@ def picture_of(deployment: Deployment, now: datetime) -> Picture | None:
     return Picture(
         begins=deployment.started_at,
         ends=ends,
-        points=_points(samples, deployment.started_at, ends),
+        points=_points(deployment, samples, deployment.started_at, ends),
         shares=shares,
         decisions=[_decision(window) for window in rows if window.closed_at is not None],
         max_error_rate=bounds.max_error_rate,
@@ -98,12 +108,15 @@ def _decision(window: Window) -> Decision:
     return Decision(window.closed_at, window.verdict, str(window.record.get("sentence", "")))
 
 
-def _points(samples: Sequence[Measured], begins: datetime, ends: datetime) -> dict[str, list[Point]]:
+def _points(
+    deployment: Deployment, samples: Sequence[Measured], begins: datetime, ends: datetime
+) -> dict[str, list[Point]]:
+    named = names_of(deployment)
     width = max((ends - begins) / COLUMNS, NARROWEST)
     columns: dict[tuple[str, int], list[Measured]] = defaultdict(list)
     for sample in samples:
         if sample.content and sample.at >= begins:
-            columns[number_of(sample.content), int((sample.at - begins) / width)].append(sample)
+            columns[named(sample.content), int((sample.at - begins) / width)].append(sample)
     points: dict[str, list[Point]] = defaultdict(list)
     for (version, column), inside in sorted(columns.items()):
         figures = add_up(inside)
@@ -114,15 +127,16 @@ def _points(samples: Sequence[Measured], begins: datetime, ends: datetime) -> di
 
 def _shares(deployment: Deployment) -> dict[str, list[tuple[datetime, float]]]:
     """Each version's percent of the weights after every change of them, by it and by what undid it."""
+    named = names_of(deployment)
     both = [deployment, *deployment.rollbacks.all()]
-    runs = {t.name: number_of(t.from_content) if t.from_content else "" for t in deployment.targets.all()}
+    runs = {t.name: named(t.from_content) if t.from_content else "" for t in deployment.targets.all()}
     done = Step.objects.filter(deployment__in=both, status=StepStatus.PASSED, ended_at__isnull=False)
     lines: dict[str, list[tuple[datetime, float]]] = defaultdict(list)
     to = {(t.deployment_id, t.name): t.to_content for one in both for t in one.targets.all()}
     for step in done.order_by("ended_at", "pk"):
         weights = step.output.get("weights")
         if step.kind == "activate" and (content := to.get((step.deployment_id, step.target))):
-            runs[step.target] = number_of(content)
+            runs[step.target] = named(content)
         if weights and any(weights.values()) and step.ended_at:
             _add(lines, step.ended_at, weights, runs)
     return dict(lines)

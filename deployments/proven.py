@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
 from django.db.models import F, Max
 
 from deployments.engine.status import Status
 from deployments.models import Deployment, Installation
-from releases.spec import content
 
 REMEMBERED = 200
 """Good deployments of an installation that are looked through for a way back."""
@@ -21,24 +19,22 @@ def goods(installation: Installation) -> list[str]:
         installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
     )
     # Plain columns: this is read at every look at the gates, and rows of two hundred deployments are not.
-    columns = ("version_id", "version__number", "version__digest", "deployed_at")
+    columns = ("content", "deployed_at")
     proven = list(passed.order_by("-deployed_at").values_list(*columns)[:REMEMBERED])
     undone = _undone(installation, min((at for *_, at in proven if at), default=None))
     fine = [
-        content(number, digest)
-        for version, number, digest, deployed_at in proven
-        if (at := undone.get(version)) is None or (deployed_at or at) > at
+        content for content, deployed_at in proven if (at := undone.get(content)) is None or (deployed_at or at) > at
     ]
     return list(dict.fromkeys(fine))
 
 
-def _undone(installation: Installation, since: datetime | None) -> dict[UUID, datetime]:
-    """When each version was last rolled back here to another one; what was undone before `since` counts no more."""
+def _undone(installation: Installation, since: datetime | None) -> dict[str, datetime]:
+    """When each content was last rolled back here to another one; what was undone before `since` counts no more."""
     rollbacks = Deployment.objects.filter(
         installation=installation, reverts__isnull=False, status__in=(Status.DEPLOYED, Status.ROLLED_BACK)
     )
     if since is not None:
         rollbacks = rollbacks.filter(deployed_at__gte=since)
-    # A rollback to the same version, of a deployment over itself, took nothing away from it.
-    to_another = rollbacks.filter(reverts__status=Status.ROLLED_BACK).exclude(version=F("reverts__version"))
-    return dict(to_another.values_list("reverts__version").annotate(last=Max("deployed_at")))
+    # A rollback to the same content, of a deployment over itself, took nothing away from it.
+    to_another = rollbacks.filter(reverts__status=Status.ROLLED_BACK).exclude(content=F("reverts__content"))
+    return dict(to_another.values_list("reverts__content").annotate(last=Max("deployed_at")))

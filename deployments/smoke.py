@@ -75,7 +75,7 @@ def ask(deployment: Deployment, tests: Sequence[Any], *, asked_by: str, by_step:
     checked(list(tests))
     return SmokeRun.objects.create(
         subject=deployment.id,
-        content=deployment.version.content,
+        content=deployment.content,
         tests=list(tests),
         asked_by=asked_by,
         status="running" if by_step else "pending",

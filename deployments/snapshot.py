@@ -174,7 +174,7 @@ def _held_by_time(deployment: Deployment, policy: Policy, now: datetime) -> tupl
     soak = gating.soak_of(source.version, deployment.installation.environment.name, policy, now)
     if not soak:
         return None, ""
-    quiet = windows.quietness(source.id, source.version.content, now, timedelta(seconds=soak))
+    quiet = windows.quietness(source.id, source.content, now, timedelta(seconds=soak))
     if quiet.quiet:
         return None, ""
     # Time alone never ends it: it is looked at again, and only quiet journals let it go on.

@@ -94,6 +94,13 @@ def content(number: str, version_sha256: str) -> str:
     return f"{number}-{version_sha256[:12]}"
 
 
+def configured(number: str, version_sha256: str, configuration_sha256: str) -> str:
+    """Name what really runs: the version's own folder, or with a configuration one that names both digests."""
+    if not configuration_sha256:
+        return content(number, version_sha256)
+    return content(number, hashlib.sha256(f"{version_sha256}:{configuration_sha256}".encode()).hexdigest())
+
+
 def number_of(name: str) -> str:
     """Answer the version number within a content's name, or the name itself when it is none."""
     return name[:-13] if _CONTENT.fullmatch(name) else name

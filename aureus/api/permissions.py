@@ -44,6 +44,7 @@ RUNS = frozenset({Role.RELEASE_MANAGER})
 JUDGES = frozenset({Role.APPROVER})
 STOPS = RUNS | JUDGES
 ATTESTS = SHIPS | JUDGES
+CONFIGURES = RUNS | {Role.ADMIN}
 NOBODY: frozenset[Role] = frozenset()
 
 TABLE: tuple[Cell, ...] = (
@@ -89,6 +90,9 @@ TABLE: tuple[Cell, ...] = (
     Cell("environments", "GET", ANYONE, note="shows the environments in which one holds a role"),
     Cell("environment", "GET", ANYONE, Where.NAMED),
     Cell("environment-hosts", "GET", ANYONE, Where.NAMED),
+    Cell("configurations", "GET", ANYONE, Where.NAMED, "names and digests"),
+    Cell("configurations", "POST", CONFIGURES, Where.NAMED),
+    Cell("configuration", "GET", CONFIGURES, Where.NAMED, "plain values; of a secret its reference"),
     Cell("health", "GET", NOBODY, note="not below /api"),
     Cell("ready", "GET", NOBODY, note="not below /api"),
     Cell("live", "GET", NOBODY, note="not below /api"),

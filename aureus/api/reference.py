@@ -159,6 +159,8 @@ def _addresses() -> dict[str, str]:
 def _plain(pattern: str) -> str:
     for converter in ("uuid:deployment_id", "uuid:version_id", "str:name"):
         pattern = pattern.replace(f"<{converter}>", ":" + ("name" if "name" in converter else "id"))
+    for converter in ("str:application", "int:number"):
+        pattern = pattern.replace(f"<{converter}>", ":" + converter.partition(":")[2])
     return pattern.replace("<uuid:run_id>", ":run").replace("<int:evidence_id>", ":evidence")
 
 

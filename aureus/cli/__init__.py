@@ -10,6 +10,7 @@ import typer
 
 from aureus.cli import (
     access,
+    configuring,
     deploying,
     examining,
     fleet,
@@ -31,6 +32,7 @@ judging.add_to(app)
 app.add_typer(hosts.app, name="hosts")
 access.add_to(app)
 app.add_typer(versions.app, name="version")
+app.add_typer(configuring.app, name="config")
 proving.add_to(app)
 deploying.add_to(app)
 following.add_to(app)

@@ -21,6 +21,9 @@ Wait = Annotated[bool, typer.Option("--wait", help="Follow it until it has ended
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait at most.")]
 Strategy = Annotated[str, typer.Option(help="Instead of the installation's own: rolling, canary, all-at-once.")]
 Label = Annotated[str, typer.Option("--by", help="A label that is kept and echoed; it grants nothing.")]
+Configuration = Annotated[
+    int | None, typer.Option("--configuration", min=0, help="A revision of its variables, 0 for none; default: newest.")
+]
 Metadata = Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")]
 HOUR = 3600.0
 
@@ -38,17 +41,19 @@ def deploy(
     timeout: Timeout = HOUR,
     strategy: Strategy = "",
     by: Label = "",
+    configuration: Configuration = None,
     metadata: Metadata = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what changes on each host.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring a version to an environment."""
     api = client.from_environment()
-    body = {"versionId": version_id(api, version), "environment": environment, **_wish("deployedBy", by, strategy)}
+    body = {"versionId": version_id(api, version), "environment": environment}
+    body |= _wish("deployedBy", by, strategy, configuration)
     if dry_run:
         return _plan(api.post("/deployments?dryRun=true", body), as_json)
     made = api.post("/deployments", {**body, "metadata": labels(metadata)})
-    _asked(api, made, wait=wait, timeout=timeout, as_json=as_json)
+    asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def promote(
@@ -58,14 +63,15 @@ def promote(
     timeout: Timeout = HOUR,
     strategy: Strategy = "",
     by: Label = "",
+    configuration: Configuration = None,
     metadata: Metadata = None,
     as_json: Json = False,
 ) -> None:
     """Bring what was deployed and tested to the next environment. Gates and approvals are the environment's."""
     api = client.from_environment()
-    body = {"targetEnvironment": to, **_wish("promotedBy", by, strategy), "metadata": labels(metadata)}
+    body = {"targetEnvironment": to, **_wish("promotedBy", by, strategy, configuration), "metadata": labels(metadata)}
     made = api.post(f"/deployments/{deployment_id(deployment)}/promote", body)
-    _asked(api, made, wait=wait, timeout=timeout, as_json=as_json)
+    asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def rollback(
@@ -92,7 +98,7 @@ def rollback(
     api = client.from_environment()
     body = {"reason": reason, **({"targetVersion": to} if to else {})}
     made = api.post(f"/deployments/{deployment_id(deployment)}/rollback", body)
-    _asked(api, made, wait=wait, timeout=timeout, as_json=as_json)
+    asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def smoke(
@@ -141,8 +147,9 @@ def _tests(path: Path) -> list[Any]:
     return found["tests"] if isinstance(found, dict) and isinstance(found.get("tests"), list) else list(found)
 
 
-def _wish(label: str, by: str, strategy: str) -> dict[str, Any]:
-    return {label: by, **({"strategy": strategy} if strategy else {})}
+def _wish(label: str, by: str, strategy: str, configuration: int | None) -> dict[str, Any]:
+    named = {} if configuration is None else {"configurationRevision": configuration}
+    return {label: by, **({"strategy": strategy} if strategy else {}), **named}
 
 
 def _plan(plan: dict[str, Any], as_json: bool) -> None:
@@ -158,7 +165,8 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
         say("Moving traffic may lose requests: there is no balancer, or one that has to be reloaded (docs/traffic.md).")
 
 
-def _asked(api: client.Api, made: dict[str, Any], *, wait: bool, timeout: float, as_json: bool) -> None:
+def asked_for(api: client.Api, made: dict[str, Any], *, wait: bool, timeout: float, as_json: bool) -> None:
+    """Tell of a deployment that was asked for, or follow it."""
     if wait:
         return following.follow(api, made["id"], timeout=timeout, through_approval=False, as_json=as_json)
     if as_json:

@@ -26,7 +26,7 @@ from deployments.admin.shown import LABELS, ReadOnly
 from deployments.engine.status import Status
 from deployments.explain import explain
 from deployments.models import Deployment, Environment, Incident
-from deployments.picture import picture_of
+from deployments.picture import names_of, picture_of
 from health.models import SmokeRun, Window
 
 WAITING = frozenset({Status.PENDING, Status.AWAITING_APPROVAL})
@@ -142,6 +142,7 @@ class DeploymentAdmin(ReadOnly):
     change_form_before_template = "deployments/deployment.html"
     fields = (
         "version",
+        "configuration",
         "installation",
         "strategy",
         "status",
@@ -202,7 +203,7 @@ class DeploymentAdmin(ReadOnly):
         seen = picture_of(deployment, clock.now())
         return {
             "explained": explain(deployment),
-            "picture": svg(seen, deployment.version.number) if seen else "",
+            "picture": svg(seen, names_of(deployment)(deployment.content)) if seen else "",
             "offered": [(name, verb) for name, verb in VERBS.items() if self._offers(request, name, deployment)],
             "stages": deployment.stages.prefetch_related("steps"),
             "targets": deployment.targets.select_related("endpoint__host"),

@@ -17,6 +17,7 @@ from deployments.engine.truth import Standing
 from deployments.models import (
     Balancer,
     BalancerNode,
+    Configuration,
     Endpoint,
     Environment,
     Freeze,
@@ -125,6 +126,30 @@ class InstallationAdmin(Edited):
     list_display = ("application", "environment", "strategy", "balancer", "revision", "held", "unproven")
     list_filter = ("environment",)
     inlines = (EndpointInline,)
+
+
+@admin.register(Configuration)
+class ConfigurationAdmin(ReadOnly):
+    """Names and digests. Values are on no page."""
+
+    list_display = ("installation", "number", "count", "short_digest", "by", "at", "note")
+    list_filter = ("installation__environment", "installation__application")
+    list_select_related = ("installation__environment", "installation__application")
+    ordering = ("-at", "-id")
+    fields = ("installation", "number", "names", "digest", "by", "at", "note")
+
+    @display(description="Variables")
+    def count(self, configuration: Configuration) -> int:
+        return len(configuration.variables)
+
+    @display(description="Digest")
+    def short_digest(self, configuration: Configuration) -> str:
+        return configuration.digest[:12]
+
+    @display(description="Variables")
+    def names(self, configuration: Configuration) -> str:
+        shown = (f"{name} (secret)" if "secret" in said else name for name, said in configuration.variables.items())
+        return ", ".join(sorted(shown))
 
 
 COLOURS = {

@@ -15,6 +15,16 @@ class Strategy(Line):
         super().__init__(max_length=30, required=False, allow_null=True, default=None)
 
 
+class Revision(serializers.IntegerField):
+    """A revision of the installation's variables; whether there is one is for the verb to say."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            min_value=0, max_value=100_000, required=False, allow_null=True, default=None,
+            help_text="A revision of the variables, 0 for none. Default: the newest one when it is asked for.",
+        )  # fmt: skip
+
+
 class Label(Line):
     """A name that is kept and echoed and grants nothing."""
 
@@ -29,6 +39,7 @@ class DeployBody(Body):
     environment = Line(max_length=60)
     deployedBy = Label()
     strategy = Strategy()
+    configurationRevision = Revision()
     metadata = FreeObject(required=False, default=dict)
 
 
@@ -36,6 +47,7 @@ class PromoteBody(Body):
     promotedBy = Label()
     targetEnvironment = Line(max_length=60, required=False, default="production")
     strategy = Strategy()
+    configurationRevision = Revision()
     metadata = FreeObject(required=False, default=dict)
 
 
@@ -70,4 +82,7 @@ class MaybeReasonBody(Body):
 
 def wish_of(asked: dict, label: str) -> Wish:
     """What a request says beside what and where."""
-    return Wish(strategy=asked["strategy"], label=asked[label], metadata=asked["metadata"])
+    return Wish(
+        strategy=asked["strategy"], configuration=asked["configurationRevision"], label=asked[label],
+        metadata=asked["metadata"],
+    )  # fmt: skip

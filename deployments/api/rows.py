@@ -22,9 +22,8 @@ def environments(actor: Actor) -> QuerySet[Environment]:
 
 def deployments() -> QuerySet[Deployment]:
     """With what every representation of a deployment reads."""
-    return Deployment.objects.select_related("installation__environment", "version__application").defer(
-        "version__spec", "intent"
-    )
+    parts = ("installation__environment", "version__application", "configuration")
+    return Deployment.objects.select_related(*parts).defer("version__spec", "configuration__variables", "intent")
 
 
 def one(deployment_id: UUID) -> Deployment:
@@ -36,7 +35,7 @@ def one(deployment_id: UUID) -> Deployment:
 
 def bare(deployment_id: UUID) -> Deployment:
     """A deployment that is judged and not shown. Raises NotFound."""
-    found = deployments().defer(None).filter(pk=deployment_id).first()
+    found = deployments().defer(None).defer("configuration__variables").filter(pk=deployment_id).first()
     if found is None:
         raise NotFound(f"there is no deployment {deployment_id}")
     return found

@@ -135,6 +135,10 @@ class DeploymentShape(Shape):
 class WholeDeploymentShape(DeploymentShape):
     """One deployment, with its plan and its hosts."""
 
+    content = serializers.CharField(help_text="What it brings: the version's number, and a digest with its variables.")
+    configurationRevision = serializers.IntegerField(
+        source="configuration.number", default=None, allow_null=True, help_text="Null: the version has no variables."
+    )
     plan = serializers.SerializerMethodField()
     targets = TargetShape(many=True)
 

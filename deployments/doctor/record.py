@@ -58,7 +58,7 @@ def installations() -> Iterator[Finding]:
 
 def _way_back(about: str, installation: Installation) -> Iterator[Finding]:
     current = current_of(installation)
-    others = [good for good in goods(installation) if current is None or good != current.version.content]
+    others = [good for good in goods(installation) if current is None or good != current.content]
     if current is None:
         yield ok(about, "nothing is deployed yet")
     elif not others:

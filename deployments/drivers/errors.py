@@ -36,6 +36,10 @@ class AuthRefused(HostError):
     """The host does not accept our key, or our key cannot be read."""
 
 
+class SecretRefused(HostError):
+    """A secret that an application shall have cannot be had. Nothing was sent; `retry` is for whoever gives it."""
+
+
 class ActRefused(HostError):
     """The host looked and said no: stale_fence, cas, no_space, no_inodes, sha256, unsafe_archive, missing_tool, …"""
 

@@ -30,6 +30,26 @@ class FakeSite:
     running: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # key -> fence, ledger's verb, content
     ended: list[int] = field(default_factory=list)  # made-up process numbers of what the last raised fence ended
     restarts: int = 0
+    env: dict[str, bytes] = field(default_factory=dict)  # content -> its variables
+    configured: set[str] = field(default_factory=set)  # contents that have some
+    shared: dict[str, bytes] = field(default_factory=dict)  # file below shared/ -> what the service reads
+    before: dict[str, bytes | None] = field(default_factory=dict)  # file below shared/ -> what ours took the place of
+
+    def holds(self, content: str) -> bool:
+        """Whether a content is complete here, with its variables where it has some."""
+        whole = content in self.releases and content not in self.incomplete
+        return whole and (content not in self.configured or content in self.env)
+
+    def place(self, content: str, slot: str) -> None:
+        """The content's variables where the service reads them; without any, what was there before ours."""
+        for file in (".env", f"{slot}.env"):
+            if content in self.configured:
+                self.before.setdefault(file, self.shared.get(file))
+                self.shared[file] = self.env[content]
+            elif file in self.before:
+                was = self.before.pop(file)
+                del self.shared[file]
+                self.shared |= {file: was} if was is not None else {}
 
     def note(self, key: str, fence: int, verb: str, content: str, result: str) -> None:
         self.ledger.append((key, fence, verb, content, result))
@@ -105,7 +125,7 @@ class FakeHosts:
                 current=current,
                 previous=next((content for content in reversed(done) if content != current), None),
                 live=here.live,
-                releases=tuple(sorted(set(here.releases) - here.incomplete)),
+                releases=tuple(sorted(filter(here.holds, here.releases))),
                 fence=here.fence,
                 disk_free=machine.disk_free,
                 inodes_free=machine.inodes_free,
@@ -121,9 +141,11 @@ class FakeHosts:
     ) -> Answer:
         with self._change(host, site.root, "prepare", fence, key) as (machine, here):
             _tools(machine)
-            if release.content in here.releases and release.content not in here.incomplete:
+            if here.holds(release.content):
                 here.note(key, fence, "prepare", release.content, "already")
                 return Answer("already", f"{release.content} is here and complete")
+            if release.configured and not release.env:
+                raise ActRefused(f"host {host.name}: {release.content} is not here with its variables", code="no_env")
             if machine.disk_free < release.unpacked_size * 12 // 10 + release.size:
                 raise ActRefused(f"host {host.name}: not enough space is free in {site.root}", code="no_space")
             if machine.inodes_free <= release.files + 32:
@@ -131,6 +153,9 @@ class FakeHosts:
             _check_archive(host, release)
             here.releases[release.content] = release.workflow
             here.incomplete.discard(release.content)
+            if release.configured:
+                here.configured.add(release.content)
+                here.env[release.content] = release.env
             here.note(key, fence, "prepare", release.content, "done")
             return Answer("done", f"{release.content} is prepared")
 
@@ -156,6 +181,7 @@ class FakeHosts:
             if mine and here.slots.get(site.slot) == content and here.started(site.slot) == content:
                 return _kept(here, key, Answer("already", f"{content} is what slot {site.slot} runs"))
             self._switch(host, here, site.slot, content, expected, (key, fence))
+            here.place(content, site.slot)
             return _restart(machine, here, site.slot, content, (key, fence))
 
     def once(
@@ -254,6 +280,8 @@ class FakeHosts:
             removed = sorted(set(here.releases) - keep - set(here.slots.values()))
             for content in removed:
                 del here.releases[content]
+                here.env.pop(content, None)
+                here.configured.discard(content)
             here.note(key, fence, "prune", "-", "done")
             return Answer("done", "", {"removed": removed})
 
@@ -298,7 +326,7 @@ class FakeHosts:
     @staticmethod
     def _may_switch(host: HostAddress, here: FakeSite, slot: str, content: str, expected: str | None) -> None:
         was = here.slots.get(slot)
-        if content not in here.releases or content in here.incomplete:
+        if not here.holds(content):
             raise ActRefused(f"host {host.name}: {content} is not complete on this host", code="incomplete")
         if was not in (expected, content):
             raise ActRefused(

@@ -79,7 +79,8 @@ class Site:
 class ReleaseFiles:
     """What a host needs to hold a content: sizes in bytes, `files` counts members, `workflow` is canonical JSON.
 
-    `archive` opens the bytes anew each time it is called; None for a version without artifact.
+    `archive` opens the bytes anew each time it is called; None for a version without artifact. `configured`: the
+    content has variables. `env` is their file; without it the host must hold them already, or it refuses (no_env).
     """
 
     content: str
@@ -89,6 +90,8 @@ class ReleaseFiles:
     unpacked_size: int
     files: int
     workflow: bytes
+    configured: bool = False
+    env: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         _demand(CONTENT, self.content, "content")
@@ -96,6 +99,8 @@ class ReleaseFiles:
             raise ValueError("a release without archive has size 0")
         if self.archive is not None and not re.match(r"\A[0-9a-f]{64}\Z", self.sha256):
             raise ValueError("an archive needs its sha256 as 64 hexadecimal digits")
+        if self.env and not self.configured:
+            raise ValueError("a release without variables has no file of them")
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,9 @@ class Hosts(Protocol):
 
     def prepare(
         self, host: HostAddress, site: Site, release: ReleaseFiles, *, fence: int, key: str, deadline: float
-    ) -> Answer: ...
+    ) -> Answer:
+        """Let the host hold a content, verified, and its variables where nobody else reads them."""
+        ...
 
     def activate(
         self,
@@ -156,7 +163,10 @@ class Hosts(Protocol):
         again: bool = False,
     ) -> Answer:
         """Switch the slot and restart. What the slot runs already is left alone; with `again` only what this act
-        has started itself is, since what another one started there has not become healthy."""
+        has started itself is, since what another one started there has not become healthy.
+
+        Before the restart shared/.env and shared/SLOT.env are the content's variables. A content without any leaves
+        them as they are, or brings back what was there before the first of ours."""
         ...
 
     def once(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from aureus import clock, lease
-from deployments.drivers import ActFailed, ActRefused, HostFacts, ReleaseFiles
+from deployments.contents import Brought, brought
+from deployments.drivers import ActFailed, ActRefused, HostFacts
+from deployments.drivers import Answer as HostAnswer
 from deployments.effects.work import Work
 from deployments.engine.settle import Answer, Observation, failed, passed, pending
 from deployments.engine.way_back import way_back
 from deployments.fleet_holds import hold_for_future_fence
 from deployments.models import Endpoint
-from deployments.outside import files_of
+from deployments.outside import files_of, variables_of
 from deployments.proven import goods
-from releases.models import Version
 from releases.spec import number_of
 
 LOOK_EVERY = 0.2
@@ -70,10 +73,7 @@ def prepare(work: Work) -> Answer:
     sent = []
     for content in filter(None, (work.target.to_content, _way_back(work))):
         # A host that says it holds it is asked all the same: it then proves every file against its manifest.
-        release = release_files(work, content)
-        answer = work.outside.hosts.prepare(
-            work.address, work.site, release, fence=work.fence, key=f"{work.key}:{content}", deadline=work.step.within
-        )
+        answer = _send(work, content)
         sent += [number_of(content)] if answer.state == "done" else []
     complete = sorted({*facts.releases, work.target.to_content} | ({_way_back(work)} - {""}))
     Endpoint.objects.filter(pk=work.endpoint.pk).update(complete=complete)
@@ -88,10 +88,32 @@ def _way_back(work: Work) -> str:
     return way_back(goods(work.installation), from_content=running, to_content=to) or ""
 
 
-def release_files(work: Work, content: str) -> ReleaseFiles:
-    """The bytes of a content, from the store."""
-    versions = Version.objects.filter(application=work.installation.application_id, number=number_of(content))
-    return files_of(next(v for v in versions.select_related("artifact") if v.content == content), work.outside.store)
+def _send(work: Work, content: str) -> HostAnswer:
+    """Let the host hold a content. Variables that it has are not made anew: the way back is what ran, with the secrets
+    that it ran with, though nobody had them any more.
+    """
+    parts = parts_of(work, content)
+    release = files_of(parts, work.outside.store)
+    send = partial(
+        work.outside.hosts.prepare, work.address, work.site, fence=work.fence, key=f"{work.key}:{content}",
+        deadline=work.step.within,
+    )  # fmt: skip
+    try:
+        return send(release)
+    except ActRefused as error:
+        if error.code != "no_env":
+            raise
+    return send(replace(release, env=variables_of(parts)))
+
+
+def parts_of(work: Work, content: str) -> Brought:
+    """The version and the configuration of a content. Raises ActRefused where our record knows none such."""
+    parts = brought(work.installation, content)
+    if parts is None:
+        raise ActRefused(
+            f"no version and configuration that we know make {content}: register it again", code="unknown_content"
+        )
+    return parts
 
 
 def activate(work: Work) -> Answer:
@@ -104,7 +126,7 @@ def activate(work: Work) -> Answer:
         if (there := _already_back(work)) is not None:
             return there
         if not _goes_on(work):
-            _send_again(work, to)
+            _send(work, to)
     Endpoint.objects.filter(pk=work.endpoint.pk, cooled_at__isnull=False).update(cooled_at=None)
     # A host that was seen to run nothing does so, whatever our record says.
     was = work.target.observed if work.target.observed_at else work.target.from_content
@@ -136,17 +158,6 @@ def _goes_on(work: Work) -> bool:
         return work.outside.hosts.status(work.address, work.site, work.key).state == "running"
     except (ActFailed, ActRefused):
         return False
-
-
-def _send_again(work: Work, content: str) -> None:
-    work.outside.hosts.prepare(
-        work.address,
-        work.site,
-        release_files(work, content),
-        fence=work.fence,
-        key=f"{work.key}:{content}",
-        deadline=work.step.within,
-    )
 
 
 def verify(work: Work) -> Answer:

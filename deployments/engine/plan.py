@@ -52,8 +52,8 @@ def _once(kind: str, name: str) -> PlannedStage:
 
 
 def intent(**parts: Any) -> dict[str, Any]:
-    """What people approve: version digest, hosts, strategy, tests, policy revision and way back."""
-    wanted = {"version", "hosts", "strategy", "options", "tests", "revision", "way_back"}
+    """What people approve: version and configuration digest, hosts, strategy, tests, policy revision and way back."""
+    wanted = {"version", "configuration", "hosts", "strategy", "options", "tests", "revision", "way_back"}
     if set(parts) != wanted:
         raise ValueError(f"an intent has exactly the parts {', '.join(sorted(wanted))}")
     return parts

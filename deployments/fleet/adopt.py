@@ -19,6 +19,7 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
 from deployments import identity
+from deployments.contents import Brought
 from deployments.drivers import HostAddress, HostError, Site
 from deployments.engine.status import OPEN, Status, TargetState
 from deployments.lifecycle import current_of
@@ -166,6 +167,12 @@ def _demand(installation: Installation, version: Version, began: datetime) -> No
             f"deploy {version.number}",
             code="other_version",
         )
+    if current is not None and current.configuration is not None:
+        raise Conflict(
+            f"{installation} runs with configuration {current.configuration.number}, and what a person started does "
+            f"not: bring the host there with aureus converge",
+            code="configured",
+        )
     if installation.version_proof != "health":
         raise Conflict(
             f"{installation} proves its version by {installation.version_proof}, and only a health answer proves what "
@@ -206,7 +213,7 @@ def _take(one: Finding, *, found: Adoption, outside: Outside, fence: int) -> Fin
     address, site = address_of(endpoint.host), site_of(endpoint)
     key = f"adopt:{endpoint.pk}:{fence}"
     try:
-        release = files_of(found.version, outside.store)
+        release = files_of(Brought(found.version), outside.store)
         outside.hosts.prepare(address, site, release, fence=fence, key=f"{key}:send", deadline=SECONDS_TO_SEND)
         outside.hosts.adopt(address, site, content, expected=one.link or None, fence=fence, key=key)
     except HostError as error:
@@ -234,6 +241,7 @@ def _record(found: Adoption, taken: Sequence[Finding], actor: Actor, reason: str
         because=reason,
         requested_by=actor.name,
         answerable=actor.answerable,
+        content=version.content,
         digest=version.digest,
         metadata={"adopted": True},
         started_at=now,
@@ -254,7 +262,7 @@ def _record(found: Adoption, taken: Sequence[Finding], actor: Actor, reason: str
 
 
 def _record_host(deployment: Deployment, one: Finding, weights: dict[str, int], now: datetime) -> None:
-    endpoint, content = one.endpoint, deployment.version.content
+    endpoint, content = one.endpoint, deployment.content
     balanced = deployment.installation.balancer_id is not None
     serving = weights.get(endpoint.name, 0) > 0 if balanced else True
     Target.objects.create(

@@ -11,13 +11,13 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
 from deployments import identity, lifecycle
+from deployments.contents import brought
 from deployments.drivers import HostError
 from deployments.engine.status import OPEN
 from deployments.fleet import survey
 from deployments.fleet.survey import Seen
 from deployments.models import BalancerNode, Deployment, Endpoint, Environment, Installation, Pool
 from deployments.outside import Outside
-from releases.models import Version
 from releases.spec import number_of
 
 MARGIN = 1000
@@ -79,10 +79,10 @@ def look(outside: Outside, *, environment: str = "") -> Recovery:
 def _place(installation: Installation, outside: Outside) -> Place:
     seen = tuple(survey.look(installation, outside.hosts))
     contents = {one.runs for one in seen if one.runs}
-    known = {v.content for v in Version.objects.filter(application=installation.application)}
+    unknown = frozenset(content for content in contents if brought(installation, content) is None)
     open_ones = installation.deployments.filter(status__in=OPEN).select_related("version__application")
     weights = _weights(installation, outside)
-    return Place(installation, seen, tuple(open_ones), weights, frozenset(contents - known))
+    return Place(installation, seen, tuple(open_ones), weights, unknown)
 
 
 def _weights(installation: Installation, outside: Outside) -> dict[str, int] | None:
@@ -150,7 +150,7 @@ def advice(place: Place) -> str:
     if place.unknown:
         numbers = ", ".join(sorted(number_of(content) for content in place.unknown))
         return f"register {numbers} again, which this database does not know, and deploy it"
-    if current is None or runs - {current.version.content}:
+    if current is None or runs - {current.content}:
         was = current.version.number if current else "nothing"
         return f"the newest deployment we know of is {was}: deploy what should run, or converge the hosts to it"
     return ""

@@ -5,7 +5,7 @@
 #
 # Reading verbs: facts status workflow logs diagnose. Changing verbs carry --fence and --key: prepare activate rollback
 # once adopt live cool stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
-# shared/, .aureus/{fence,ledger,lock,acts/KEY/}. The ledger has lines `key fence verb content result epoch`.
+# shared/, .aureus/{fence,ledger,lock,acts/KEY/,env/CONTENT,placed/}. The ledger has lines `key fence verb content result epoch`.
 # Exit status: 0 done, already or running; 10 refused; 11 failed; 12 timed out.
 set -u
 umask 022
@@ -67,21 +67,21 @@ is_word() {
 }
 
 parse() {
-  fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0
+  fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0 env=''
   unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no command=''
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || refuse usage "$1 needs a value"
     case $1 in
       --fence) fence=$2 ;; --key) key=$2 ;; --content) content=$2 ;; --slot) slot=$2 ;; --expected) expected=$2 ;;
       --deadline) deadline=$2 ;; --wait) wait=$2 ;; --sha256) sha256=$2 ;; --size) size=$2 ;; --unpacked) unpacked=$2 ;;
-      --files) files=$2 ;; --workflow) workflow=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
+      --files) files=$2 ;; --workflow) workflow=$2 ;; --env) env=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
       --log) log=$2 ;; --lines) lines=$2 ;; --keep) keep="$keep$2 " ;; --path) path=$2 ;;
       --again) again=$2 ;; --halt) halt=$2 ;; --command) command=$2 ;;
       *) refuse usage "unknown option $1" ;;
     esac
     shift 2
   done
-  for number in "$fence" "$deadline" "$wait" "$size" "$unpacked" "$files" "$workflow" "$lines" "${port:-0}"; do
+  for number in "$fence" "$deadline" "$wait" "$size" "$unpacked" "$files" "$workflow" "$lines" "${port:-0}" "${env:-0}"; do
     is_number "$number" || refuse usage "not a number: $number"
   done
   for word in "${key:-k}" "${content:-c}" "$slot" "${expected:-e}" "${unit:-u}"; do
@@ -278,8 +278,12 @@ explain_silence() { # EXIT: an act that could not answer for itself
 
 # --- releases ----------------------------------------------------------------------------------------------------
 
-is_complete() { # RELEASE: every file of its manifest is there, unchanged
-  [ -f "$1/.manifest" ] && [ -f "$1/.links" ] && (
+has_env() { # RELEASE: its variables are there, where it has some
+  [ ! -e "$1/.aureus-env" ] || [ -f "$state/env/${1##*/}" ]
+}
+
+is_complete() { # RELEASE: every file of its manifest is there, unchanged, and its variables where it has some
+  [ -f "$1/.manifest" ] && [ -f "$1/.links" ] && has_env "$1" && (
     cd "$1" && sha256sum --check --quiet --strict .manifest >/dev/null 2>&1 &&
       while IFS=$tab read -r link target; do [ "$(readlink "$link")" = "$target" ] || exit 1; done <.links
   )
@@ -351,9 +355,10 @@ unpack() { # the archive, open as descriptor 3 and already unlinked: nobody can 
 
 seal() { # workflow and manifest, then everything to the disk
   chmod -R u+rwX "$temp/tree"
-  rm -rf "$temp/tree/workflow.json" "$temp/tree/.manifest" "$temp/tree/.links"
+  rm -rf "$temp/tree/workflow.json" "$temp/tree/.manifest" "$temp/tree/.links" "$temp/tree/.aureus-env"
   errors=$({
     mv "$temp/workflow" "$temp/tree/workflow.json" && cd "$temp/tree" &&
+      { [ -z "$env" ] || true >.aureus-env; } &&
       find . -type l -printf '%p\t%l\n' | sort >.links &&
       find . -type f ! -path ./.manifest -print0 | sort -z | xargs -0r sha256sum >"$temp/manifest" &&
       mv "$temp/manifest" .manifest && chmod 755 . && sync -f .
@@ -366,10 +371,14 @@ prepare_now() {
   release=$root/releases/$content
   mkdir -p "$root/releases" "$root/shared" "$root/slots" || fail_write "$(df -P "$root" | tail -n 1)" 'making the folders'
   ! is_complete "$release" || { note already && finish already '' "$content is here and complete"; }
+  [ "$env" != 0 ] || refuse no_env "$content is not here with its variables: send them"
   room
   temp=$(mktemp -d "$root/releases/.tmp-$key.XXXXXX" 2>&1) || { errors=$temp temp=; fail_write "$errors" 'making a folder'; }
   mkdir "$temp/tree"
   receive workflow "$workflow"
+  umask 077
+  [ -z "$env" ] || receive env "$env"
+  umask 022
   if [ "$size" -gt 0 ]; then
     receive archive "$size"
     exec 3<"$temp/archive"
@@ -386,11 +395,61 @@ prepare_now() {
     ! is_complete "$release" || finish already '' "$content is here and complete"
     mv -T "$release" "$temp/broken" || fail write_failed "the incomplete $content cannot be moved away"
   fi
+  [ -z "$env" ] || keep_env
   errors=$(mv -T "$temp/tree" "$release" 2>&1) || fail_write "$errors" 'moving the release into place'
   sync "$root/releases"
   ballast make
   note 'done'
   finish 'done' '' "$content is prepared"
+}
+
+# --- variables ---------------------------------------------------------------------------------------------------
+
+keep_env() { # under the lock: what arrived, on the disk before the release has its name
+  errors=$({
+    umask 077 && mkdir -p "$state/env" && chmod 700 "$state/env" && sync "$temp/env" &&
+      mv -fT "$temp/env" "$state/env/$content" && sync "$state/env"
+  } 2>&1) || fail_write "$errors" 'keeping the variables'
+}
+
+place_env() { # under the lock, before a restart: the content's variables where the service reads them
+  umask 077
+  mkdir -p "$root/shared" "$state/placed" || fail_write "$(df -P "$root" | tail -n 1)" 'making the folders'
+  for file in .env "$slot.env"; do
+    if [ -e "$root/releases/$content/.aureus-env" ]; then
+      errors=$(put_env 2>&1) || fail_write "$errors" "writing shared/$file"
+    elif [ -e "$state/placed/$file.ours" ]; then
+      errors=$(take_env 2>&1) || fail_write "$errors" "taking back shared/$file"
+    fi
+  done
+  umask 022
+}
+
+put_env() { # in one move; what somebody else had put there is kept aside the first time
+  if [ ! -e "$state/placed/$file.ours" ]; then
+    rm -f "$state/placed/$file"
+    [ ! -e "$root/shared/$file" ] || copy_file "$root/shared/$file" "$state/placed/$file" || return 1
+    true >"$state/placed/$file.ours" || return 1
+  fi
+  copy_file "$state/env/$content" "$root/shared/$file"
+}
+
+take_env() { # a content without variables of ours has what was there before them
+  if [ -e "$state/placed/$file" ]; then
+    copy_file "$state/placed/$file" "$root/shared/$file" || return 1
+  else
+    rm -f "$root/shared/$file" || return 1
+  fi
+  rm -f "$state/placed/$file.ours" && rm -f "$state/placed/$file"
+}
+
+copy_file() { # FROM TO: whole or not at all, with its mode
+  cp -p "$1" "${2%/*}/.${2##*/}.new" && sync "${2%/*}/.${2##*/}.new" && mv -fT "${2%/*}/.${2##*/}.new" "$2" &&
+    sync "${2%/*}"
+}
+
+show_env() { # AUREUS_ENV names the content's own variables, for commands that run before or beside its service
+  [ ! -f "$state/env/$content" ] || { AUREUS_ENV=$state/env/$content && export AUREUS_ENV; }
 }
 
 # --- activation --------------------------------------------------------------------------------------------------
@@ -428,6 +487,7 @@ run_app() { # restart|stop: the unit, or the installation's own command
   cd "$root" || return 1
   AUREUS_ROOT=$root AUREUS_SLOT=$slot AUREUS_CONTENT=$content AUREUS_RELEASE=$root/releases/$content
   export AUREUS_ROOT AUREUS_SLOT AUREUS_CONTENT AUREUS_RELEASE
+  show_env
   if [ -n "$own" ]; then
     exec sh -c "$own"
   elif [ -n "$unit" ] && [ "$(id -u)" -eq 0 ]; then
@@ -447,6 +507,7 @@ activate_now() {
   switch_slot
   lock
   check_fence
+  place_env
   unlock
   run_app restart </dev/null >"$registered/output" 2>&1 &
   # `wait` ends when the deadline's signal comes; a foreground command would not.
@@ -553,6 +614,7 @@ once_now() { # a backup or a migration: never begun a second time by the same ke
   cd "$root/releases/$content" || fail no_release "$root/releases/$content cannot be entered"
   AUREUS_ROOT=$root AUREUS_CONTENT=$content AUREUS_RELEASE=$root/releases/$content
   export AUREUS_ROOT AUREUS_CONTENT AUREUS_RELEASE
+  show_env
   sh -c "$command" </dev/null >"$registered/output" 2>&1 &
   wait $!
   status=$?
@@ -599,6 +661,7 @@ prune() {
     mv -T "$release" "$root/releases/.gone-$name" || continue # so that half a release never bears its name
     removed="$removed$(text "$name"),"
   done
+  for kept in "$state"/env/*; do [ -d "$root/releases/${kept##*/}" ] || rm -f "$kept"; done
   note 'done'
   forget
   unlock
@@ -664,7 +727,7 @@ previous() { # what the slot ran before what it points to now
 facts() {
   set --
   for release in "$root"/releases/*; do
-    [ -f "$release/.manifest" ] && [ $# -lt 500 ] && set -- "$@" "${release##*/}"
+    [ -f "$release/.manifest" ] && has_env "$release" && [ $# -lt 500 ] && set -- "$@" "${release##*/}"
   done
   releases=$(list "$@")
   # shellcheck disable=SC2046 # columns

@@ -176,10 +176,10 @@ def _replan(deployment: Deployment, now: datetime) -> core.Finish | None:
         return core.Finish(Status.FAILED, f"no plan fits the installation as it is now: {error}", Outcome.STALE)
     rows.write(deployment, stages, targets, now)
     if not edited:
-        deployment.refresh_from_db(fields=["intent", "plan_hash", "revisions"])
+        deployment.refresh_from_db(fields=["content", "intent", "plan_hash", "revisions"])
         record(deployment.stream, "deployment.replanned", AUREUS, plan_hash=deployment.plan_hash, approvals_lost=0)
         return None
-    names = ("intent", "plan_hash", "revisions")
+    names = ("content", "intent", "plan_hash", "revisions")
     _update(deployment, **{name: getattr(deployment, name) for name in names})
     lost = Approval.objects.filter(deployment=deployment).exclude(plan_hash=deployment.plan_hash).count()
     record(deployment.stream, "deployment.replanned", AUREUS, plan_hash=deployment.plan_hash, approvals_lost=lost)

@@ -22,12 +22,12 @@ from deployments.snapshot import back_for, policy_of
 
 
 def belongs(current: Deployment) -> dict[str, str]:
-    """The content of each endpoint by the current deployment; an endpoint that it did not know has its version's."""
+    """The content of each endpoint by the current deployment; an endpoint that it did not know has what it brought."""
     # A rollback may have brought hosts to different versions, each to its own way back; the side that rests keeps its.
     kept = [t for t in current.targets.all() if t.to_content and (current.is_rollback or t.resting)]
     own = {t.name: t.to_content for t in kept}
     here = rows.endpoints_of(current.installation)
-    return {e.name: own.get(e.name, current.version.content) for e in here}
+    return {e.name: own.get(e.name, current.content) for e in here}
 
 
 @transaction.atomic
@@ -42,6 +42,8 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
     deployment = Deployment(
         installation=installation,
         version=current.version,
+        configuration=current.configuration,
+        content=current.content,
         strategy=CONVERGENCE,
         retry_of=current,
         requested_by=actor.name,

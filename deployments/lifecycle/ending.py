@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from aureus import clock
 from aureus.journal.actor import AUREUS, Actor
 from aureus.journal.models import record
+from deployments.contents import Brought, brought
 from deployments.engine import decide as core
 from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetState
 from deployments.lifecycle import rows, windows
@@ -18,8 +19,6 @@ from deployments.lifecycle.moves import move, page
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
 from deployments.proven import goods
 from deployments.snapshot import WAITING, back_for, facts_of
-from releases.models import Version
-from releases.spec import number_of
 
 
 def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS) -> Deployment | None:
@@ -63,7 +62,7 @@ def _deployed(deployment: Deployment, actor: Actor) -> None:
     if deployment.reverts_id is not None:
         origin = Deployment.objects.select_for_update().get(pk=deployment.reverts_id)
         if origin.status == Status.DEPLOYED:
-            reason = f"rolled back to {deployment.version.number}: {deployment.reason}"
+            reason = f"rolled back to {deployment.brings}: {deployment.reason}"
             move(origin, Status.ROLLED_BACK, actor=actor, reason=reason)
     windows.open_after(deployment)
     for target in deployment.targets.filter(state=TargetState.OWED):
@@ -202,10 +201,13 @@ def begin_rollback(
     backs = _ways_back(origin, covered)
     to = {name: to_content or back for name, back in backs.items()}
     activated = _activated({origin.pk, *(t.deployment_id for t in covered)})
-    version = _version_of(origin, filter(None, _serving_then(origin, to)))
+    goal = _most_of(origin, filter(None, _serving_then(origin, to)))
+    version = goal.version
     rollback = Deployment(
         installation=origin.installation,
         version=version,
+        configuration=goal.configuration,
+        content=goal.content,
         strategy="rollback",
         reverts=origin,
         requested_by=actor.name,
@@ -220,10 +222,16 @@ def begin_rollback(
     rollback.refresh_from_db(fields=["created_at"])
     windows.close_for_rollback(origin, reason)
     record(
-        rollback.stream, "deployment.requested", actor, version=version.number, reverts=str(origin.id), reason=reason
+        rollback.stream,
+        "deployment.requested",
+        actor,
+        version=version.number,
+        content=goal.content,
+        reverts=str(origin.id),
+        reason=reason,
     )
     move(rollback, Status.IN_PROGRESS, actor=actor, reason=reason, started_at=now)
-    page(origin, f"{origin} is being rolled back to {version.number}: {reason}")
+    page(origin, f"{origin} is being rolled back to {rollback.brings}: {reason}")
     return rollback
 
 
@@ -236,11 +244,9 @@ def _serving_then(origin: Deployment, to: Mapping[str, str]) -> list[str]:
     return [to.get(e.name, e.recorded) for e in endpoints if e.name not in left]
 
 
-def _version_of(origin: Deployment, contents: Iterable[str]) -> Version:
-    """The version most hosts go back to; a content that we do not know is no version."""
-    ours = Version.objects.filter(application=origin.version.application_id)
+def _most_of(origin: Deployment, contents: Iterable[str]) -> Brought:
+    """The version and configuration most hosts go back to; a content that we do not know is none."""
     for content, _ in Counter(contents).most_common():
-        for version in ours.filter(number=number_of(content)):
-            if version.content == content:
-                return version
-    return origin.version
+        if (known := brought(origin.installation, content)) is not None:
+            return known
+    return Brought(origin.version, origin.configuration)

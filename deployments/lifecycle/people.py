@@ -23,7 +23,6 @@ from deployments.lifecycle.windows import close_step
 from deployments.models import Deployment, Step, Target
 from deployments.proven import goods
 from health.models import Window
-from releases.models import Version
 
 WAITS = ("watch", "confirm", "rest")
 """Kinds of step in which nothing is changed: time, people or a verdict are waited for."""
@@ -201,7 +200,7 @@ def _where_to(deployment: Deployment, active: Deployment | None, target_version:
         raise Conflict("every host of it was retired: there is nowhere to go back on", code="no_hosts")
     if target_version is not None:
         return _named(deployment, target_version)
-    running = deployment.version.content
+    running = deployment.content
     proven = [content for content in goods(deployment.installation) if content != running]
     if deployment.status == Status.IN_PROGRESS:
         if not deployment.targets.filter(claimed_at__isnull=False).exists():
@@ -235,22 +234,17 @@ def _named(deployment: Deployment, number: str) -> str:
     served = Deployment.objects.filter(
         installation=deployment.installation_id, version__number=number.removeprefix("v"), version__withdrawn_at=None
     ).exclude(pk__in=Window.objects.filter(verdict=Window.Verdict.FAIL).values("subject"))
-    fine = served.filter(status=Status.DEPLOYED).select_related("version").order_by("-deployed_at").first()
+    served = served.filter(status=Status.DEPLOYED).order_by("-deployed_at")
+    fine = served.exclude(content=deployment.content).first()
+    if fine is None and served.exists():
+        raise Invalid(f"{number} is what runs now", errors=[("targetVersion", "name another version")])
     if fine is None:
         raise Conflict(
             f"{number} never served in {deployment.installation.environment} without being undone or failing its "
             f"monitoring window, or was withdrawn",
             code="never_served",
         )
-    if fine.version_id == deployment.version_id:
-        raise Invalid(f"{number} is what runs now", errors=[("targetVersion", "name another version")])
-    return fine.version.content
-
-
-def version_named(content: str, application_id: int) -> Version | None:
-    """The version that a content is of."""
-    candidates = Version.objects.filter(application=application_id, number=content.rsplit("-", 1)[0])
-    return next((v for v in candidates if v.content == content), None)
+    return fine.content
 
 
 def _open(deployment_id: UUID | str) -> Deployment:

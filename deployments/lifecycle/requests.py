@@ -13,6 +13,8 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
+from deployments.configuring import named
+from deployments.contents import newest
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
@@ -20,7 +22,7 @@ from deployments.gating import checks, reasons
 from deployments.lifecycle import rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
-from deployments.models import CONVERGENCE, MAY_BE_CURRENT, Deployment, Environment, Installation
+from deployments.models import CONVERGENCE, MAY_BE_CURRENT, Configuration, Deployment, Environment, Installation
 from deployments.outside import is_lossless
 from deployments.snapshot import WAITING, policy_of
 from releases.models import Version
@@ -29,9 +31,13 @@ from releases.registry import seal
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What every request for a deployment may say beside what and where."""
+    """What every request for a deployment may say beside what and where.
+
+    configuration: the number of a revision of the variables, 0 for none; the newest one where it is not named.
+    """
 
     strategy: str | None = None
+    configuration: int | None = None
     label: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,7 +107,8 @@ def retry_ended(deployment: Deployment, *, actor: Actor) -> Deployment:
     again = deployment.retries.filter(status__in=OPEN).exclude(strategy=CONVERGENCE).first()
     if again is not None:
         raise Conflict(f"{again.requested_by} has retried it already: {again.id}", code="already_retried")
-    wish = Wish(strategy=deployment.strategy, label=deployment.label, metadata=deployment.metadata)
+    used = deployment.configuration.number if deployment.configuration else 0
+    wish = Wish(strategy=deployment.strategy, configuration=used, label=deployment.label, metadata=deployment.metadata)
     if deployment.source_id is not None:
         new, _ = promote(
             deployment.source_id, actor=actor, environment=deployment.installation.environment.name, wish=wish
@@ -119,7 +126,12 @@ def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = Non
     """The plan a deployment would have, and what would change on each host; nothing is stored."""
     version, wish = _version(version_id), wish or Wish()
     installation = installation_for(version, environment)
-    draft = Deployment(installation=installation, version=version, strategy=_strategy(installation, wish))
+    draft = Deployment(
+        installation=installation,
+        version=version,
+        configuration=_configuration(installation, wish),
+        strategy=_strategy(installation, wish),
+    )
     try:
         stages, targets = rows.forward(draft, clock.now())
     except Unfit as error:
@@ -153,6 +165,12 @@ def _strategy(installation: Installation, wish: Wish) -> str:
     return name
 
 
+def _configuration(installation: Installation, wish: Wish) -> Configuration | None:
+    if wish.configuration is None:
+        return newest(installation)
+    return named(installation, wish.configuration) if wish.configuration else None
+
+
 def _already_there(installation: Installation, version: Version) -> bool:
     current = current_of(installation)
     return current is not None and current.version_id == version.pk
@@ -160,7 +178,11 @@ def _already_there(installation: Installation, version: Version) -> bool:
 
 def current_of(installation: Installation) -> Deployment | None:
     """The deployment whose version an installation runs by our record; a rollback that succeeded counts."""
-    living = installation.deployments.filter(MAY_BE_CURRENT).select_related("version")
+    living = (
+        installation.deployments.filter(MAY_BE_CURRENT)
+        .select_related("version", "configuration")
+        .defer("configuration__variables")
+    )
     return living.order_by("-deployed_at", "-created_at").first()
 
 
@@ -181,6 +203,7 @@ def _create(
     deployment = Deployment(
         installation=installation,
         version=version,
+        configuration=_configuration(installation, wish),
         strategy=_strategy(installation, wish),
         source=source,
         requested_by=actor.name,
@@ -197,7 +220,9 @@ def _create(
     deployment.save(force_insert=True)
     rows.write(deployment, stages, targets, now)
     deployment.refresh_from_db(fields=["created_at"])
-    record(deployment.stream, "deployment.requested", actor, version=version.number, plan_hash=deployment.plan_hash)
+    configuration = deployment.configuration.number if deployment.configuration else None
+    record(deployment.stream, "deployment.requested", actor, version=version.number, configuration=configuration,
+           plan_hash=deployment.plan_hash)  # fmt: skip
     _supersede(deployment, actor)
     return deployment
 

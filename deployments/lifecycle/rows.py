@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from deployments.contents import content_of
 from deployments.engine import plan as planning
 from deployments.engine.plan_back import plan_rollback
 from deployments.engine.stages import PlannedStage, Site
@@ -46,8 +47,9 @@ def sides(endpoints: Iterable[Endpoint]) -> dict[str, str]:
 
 
 def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, ...], list[Target]]:
-    """The plan of a forward deployment; sets intent, hash and revisions on it. Raises strategies.Unfit."""
-    installation, version = deployment.installation, deployment.version
+    """The plan of a forward deployment; sets content, intent, hash and revisions on it. Raises strategies.Unfit."""
+    installation, version, configuration = deployment.installation, deployment.version, deployment.configuration
+    deployment.content = content_of(version, configuration)
     policy, endpoints, proven = policy_of(installation), endpoints_of(installation), goods(installation)
     options = policy.options()
     site = replace(
@@ -65,8 +67,8 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
             endpoint=e,
             name=e.name,
             from_content=e.recorded,
-            to_content=version.content if e.name in changing else e.recorded,
-            back_content=back_for(proven, running=e.recorded, to_content=version.content),
+            to_content=deployment.content if e.name in changing else e.recorded,
+            back_content=back_for(proven, running=e.recorded, to_content=deployment.content),
             serving=e.serving,
             resting=e.name not in changing,
         )
@@ -75,6 +77,7 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
     deployment.revisions = revisions(installation)
     deployment.intent = planning.intent(
         version=version.digest,
+        configuration=configuration.digest if configuration else "",
         hosts=[e.name for e in endpoints],
         strategy=deployment.strategy,
         options={name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()},

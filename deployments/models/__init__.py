@@ -1,5 +1,6 @@
 """The rows of deployments, by noun."""
 
+from deployments.models.configuration import Configuration
 from deployments.models.deployment import CONVERGENCE, MAY_BE_CURRENT, Approval, Deployment, Stage, Step, Target
 from deployments.models.fleet import (
     Balancer,
@@ -19,6 +20,7 @@ __all__ = [
     "Approval",
     "Balancer",
     "BalancerNode",
+    "Configuration",
     "Deployment",
     "Endpoint",
     "Environment",

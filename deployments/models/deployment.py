@@ -11,6 +11,7 @@ from aureus.journal.models import ClockTimestamp
 from aureus.lease import Lease
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import OPEN, Outcome, Status, StepStatus, TargetState
+from deployments.models.configuration import Configuration
 from deployments.models.fleet import Endpoint, Installation
 from releases.models import Version
 
@@ -32,6 +33,10 @@ class Deployment(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     installation = models.ForeignKey(Installation, on_delete=models.PROTECT, related_name="deployments")
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="deployments")
+    configuration = models.ForeignKey(
+        Configuration, null=True, blank=True, on_delete=models.PROTECT, related_name="deployments"
+    )
+    content = models.CharField(max_length=150, help_text="What it brings: version and configuration, by their digests.")
     strategy = models.CharField(max_length=30)
     status = models.CharField(max_length=20, choices=choices(Status), default=Status.PENDING)
     outcome = models.CharField(max_length=20, choices=choices(Outcome), blank=True)
@@ -82,6 +87,7 @@ class Deployment(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"]),
             models.Index(fields=["installation", "-created_at"]),
+            models.Index(fields=["installation", "content"], name="deployment_content"),
             models.Index(fields=["wake_at"], condition=Q(wake_at__isnull=False), name="deployment_due"),
             models.Index(
                 fields=["version"],
@@ -98,6 +104,12 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} to {self.installation.environment}"
+
+    @property
+    def brings(self) -> str:
+        """The version, and the revision of its variables where it has one, in words."""
+        revision = f" with configuration {self.configuration.number}" if self.configuration else ""
+        return f"{self.version.number}{revision}"
 
     @property
     def is_rollback(self) -> bool:

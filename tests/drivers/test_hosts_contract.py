@@ -7,10 +7,12 @@ import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from deployments.drivers import ActFailed, ActRefused, ActTimedOut, Answer, KeyRefused, Unreachable
+from deployments.drivers import ActFailed, ActRefused, ActTimedOut, Answer, KeyRefused, ReleaseFiles, Unreachable
+from deployments.drivers.fake_hosts import FakeHosts
 from tests.conftest import wait_until
 from tests.drivers.conftest import Bed
 from tests.drivers.releases import content, packed, release
@@ -505,3 +507,124 @@ def test_adopting_is_refused_on_another_slot_an_unprepared_content_and_a_late_fe
         bed.hosts.adopt(bed.host, bed.site, TWO, expected=None, fence=5, key="c")
     with refused("stale_fence"):
         bed.hosts.adopt(bed.host, bed.site, ONE, expected=ONE, fence=1, key="d")
+
+
+def configured(what: str, text: bytes = b"A='1'\n") -> ReleaseFiles:
+    return replace(release(what), configured=True, env=text)
+
+
+def send(bed: Bed, what: str, text: bytes, *, fence: int = 1) -> str:
+    key = f"prepare:{what}"
+    return bed.hosts.prepare(bed.host, bed.site, configured(what, text), fence=fence, key=key, deadline=FAR).state
+
+
+def read_by_service(bed: Bed, file: str = ".env") -> bytes | None:
+    if isinstance(bed.hosts, FakeHosts):
+        return bed.hosts.at("h1").site(bed.site.root).shared.get(file)
+    there = Path(bed.site.root) / "shared" / file
+    assert not there.exists() or there.stat().st_mode & 0o777 == 0o600
+    return there.read_bytes() if there.exists() else None
+
+
+def put_by_hand(bed: Bed, text: bytes) -> None:
+    if isinstance(bed.hosts, FakeHosts):
+        bed.hosts.at("h1").site(bed.site.root).shared[".env"] = text
+        return
+    there = Path(bed.site.root) / "shared" / ".env"
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes(text)
+    there.chmod(0o600)
+
+
+def test_variables_come_with_their_content_and_go_back_with_it(bed: Bed) -> None:
+    assert send(bed, ONE, b"A='1'\n") == send(bed, TWO, b"A='2'\n") == "done"
+    assert read_by_service(bed) is None
+    activate(bed, ONE, None, fence=2, key="a1")
+    assert read_by_service(bed) == read_by_service(bed, "main.env") == b"A='1'\n"
+    activate(bed, TWO, ONE, fence=3, key="a2")
+    assert read_by_service(bed) == b"A='2'\n"
+    activate(bed, ONE, TWO, fence=4, key="a3")
+    assert read_by_service(bed) == read_by_service(bed, "main.env") == b"A='1'\n"
+
+
+def test_variables_lie_on_the_host_before_the_restart_and_only_for_their_user(bed: Bed) -> None:
+    if bed.server is None:
+        pytest.skip("no service starts in memory")
+    secret = "A='it is \"secret\"'\n"
+    send(bed, ONE, secret.encode())
+    bed.tell_restart(f"cat shared/.env >{bed.folder}/seen; cat $AUREUS_ENV >>{bed.folder}/seen")
+    activate(bed, ONE, None, fence=2, key="a")
+    assert (bed.folder / "seen").read_text() == secret * 2
+    kept = Path(bed.site.root) / ".aureus" / "env"
+    assert [kept.stat().st_mode & 0o777, (kept / ONE).stat().st_mode & 0o777] == [0o700, 0o600]
+    wherever = [file for file in bed.folder.rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
+    assert {file.relative_to(bed.folder).as_posix() for file in wherever} == {
+        "seen", f"app/.aureus/env/{ONE}", "app/shared/.env", "app/shared/main.env",
+    }  # fmt: skip
+
+
+def test_a_content_without_variables_leaves_what_a_person_put_there_and_brings_it_back(bed: Bed) -> None:
+    put_by_hand(bed, b"BY=hand\n")
+    prepare(bed, ONE)
+    activate(bed, ONE, None, fence=2, key="a1")
+    assert read_by_service(bed) == b"BY=hand\n"
+    for number, what in enumerate((TWO, THREE)):
+        send(bed, what, b"A='2'\n", fence=3 + number)
+    activate(bed, TWO, ONE, fence=5, key="a2")
+    activate(bed, THREE, TWO, fence=6, key="a3")
+    assert read_by_service(bed) == b"A='2'\n"
+    activate(bed, ONE, THREE, fence=7, key="a4")
+    assert (read_by_service(bed), read_by_service(bed, "main.env")) == (b"BY=hand\n", None)
+    activate(bed, TWO, ONE, fence=8, key="a5")
+    assert read_by_service(bed) == b"A='2'\n"
+
+
+def test_variables_are_not_asked_for_again_where_they_lie_and_are_missed_where_they_do_not(bed: Bed) -> None:
+    unsent = replace(release(ONE), configured=True)
+    with refused("no_env"):
+        bed.hosts.prepare(bed.host, bed.site, unsent, fence=1, key="p", deadline=FAR)
+    assert bed.hosts.facts(bed.host, bed.site).releases == ()
+    send(bed, ONE, b"A='1'\n")
+    assert bed.hosts.prepare(bed.host, bed.site, unsent, fence=2, key="p", deadline=FAR).state == "already"
+    assert send(bed, ONE, b"A='other'\n", fence=3) == "already"
+    if isinstance(bed.hosts, FakeHosts):
+        bed.hosts.at("h1").site(bed.site.root).env.clear()
+    else:
+        (Path(bed.site.root) / ".aureus" / "env" / ONE).unlink()
+    assert bed.hosts.facts(bed.host, bed.site).releases == ()
+    with refused("no_env"):
+        bed.hosts.prepare(bed.host, bed.site, unsent, fence=4, key="p", deadline=FAR)
+    with refused("incomplete"):
+        activate(bed, ONE, None, fence=5, key="a")
+    assert send(bed, ONE, b"A='1'\n", fence=6) == "done"
+    assert activate(bed, ONE, None, fence=7, key="a") == "done"
+
+
+def test_two_slots_have_a_file_of_variables_each(bed: Bed) -> None:
+    for number, (what, slot) in enumerate(((ONE, "blue"), (TWO, "green"))):
+        send(bed, what, f"A='{slot}'\n".encode(), fence=2 * number + 1)
+        side = replace(bed.site, slot=slot)
+        bed.hosts.activate(bed.host, side, what, expected=None, fence=2 * number + 2, key=slot, deadline=FAR)
+    assert read_by_service(bed, "blue.env") == b"A='blue'\n"
+    assert read_by_service(bed, "green.env") == read_by_service(bed) == b"A='green'\n"
+
+
+def test_pruning_takes_the_variables_of_what_it_removes(bed: Bed) -> None:
+    for number, what in enumerate((ONE, TWO, THREE)):
+        send(bed, what, b"A='1'\n", fence=number + 1)
+    activate(bed, ONE, None, fence=4, key="a")
+    bed.hosts.prune(bed.host, bed.site, {TWO}, fence=5, key="prune")
+    if isinstance(bed.hosts, FakeHosts):
+        kept = set(bed.hosts.at("h1").site(bed.site.root).env)
+    else:
+        kept = {file.name for file in (Path(bed.site.root) / ".aureus" / "env").iterdir()}
+    assert kept == {ONE, TWO}
+
+
+def test_what_breaks_off_leaves_no_variables(bed: Bed) -> None:
+    whole = packed({"a": b"1" * 100})
+    cut = replace(release(ONE, whole), archive=lambda: io.BytesIO(whole[:-5]), configured=True, env=b"A='1'\n")
+    with pytest.raises(ActFailed) as caught:
+        bed.hosts.prepare(bed.host, bed.site, cut, fence=1, key="p", deadline=FAR)
+    assert caught.value.code == "truncated"
+    assert not list((Path(bed.site.root) / ".aureus").glob("env/*"))

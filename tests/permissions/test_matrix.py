@@ -50,6 +50,7 @@ def ask(cell: Cell, world: dict[str, str], **grants: Role) -> int:
             Grant.objects.create(user=user, role=role, environment=environment)
         token = issue(user)[0]
     path = ADDRESSES[cell.route].replace(":name", "here").replace(":run", MISSING).replace(":evidence", "1")
+    path = path.replace(":application", "shop").replace(":number", "1")
     path = path.replace(":id", world["version"] if cell.route.startswith("version") else world["here"])
     query = "?targetEnvironment=here" if cell.route in ("deployment-can-promote", "deployment-gate-checks") else ""
     body: dict[str, str] = {}

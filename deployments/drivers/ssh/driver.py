@@ -66,6 +66,8 @@ class SSHHosts:
             files=release.files,
             workflow=len(release.workflow),
         )
+        if release.configured:
+            options += _options(env=len(release.env))
         return self._act(host, site.root, "prepare", options, lambda: _pieces(release), deadline + GRACE)
 
     def activate(
@@ -236,6 +238,8 @@ def _nothing() -> Iterable[bytes]:
 
 def _pieces(release: ReleaseFiles) -> Iterator[bytes]:
     yield release.workflow
+    if release.env:
+        yield release.env
     if release.archive is None:
         return
     with release.archive() as stream:

@@ -61,6 +61,7 @@ def forward(world: World, row: Row) -> None:
     row.revision = world.revision
     wanted = engine.intent(
         version=row.version,
+        configuration="",
         hosts=[e.name for e in living],
         strategy=row.strategy,
         options=asdict(world.options),
