@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from aureus.journal.refusals import Invalid
 from releases import registry, spec
 from releases.asking import Body, Free, FreeObject, Line, Words, actor_of
 from releases.models import Version
-from releases.store.directory import DirectoryStore
+from releases.store.chosen import store_from
 
 TAGS = ["versions"]
 SHA256 = "X-Artifact-Sha256"
@@ -129,7 +128,7 @@ class VersionArtifact(APIView):
             raise Invalid(f"say the archive's sha256 in {SHA256} or ?sha256=", errors=[("sha256", "is missing")])
         version = registry.attach(
             version_id, cast(Any, request._request), sha256=named.lower(), actor=actor_of(request),
-            store=DirectoryStore(Path(settings.AUREUS.ARTIFACT_DIR)), max_size=settings.AUREUS.MAX_ARTIFACT_SIZE,
+            store=store_from(settings.AUREUS), max_size=settings.AUREUS.MAX_ARTIFACT_SIZE,
         )  # fmt: skip
         return Response(WholeVersionShape(version).data)
 

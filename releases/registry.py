@@ -12,11 +12,11 @@ from django.db import IntegrityError, transaction
 from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
-from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge
+from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge, Unavailable
 from releases import semver, spec
 from releases.archive import Limits, UnsafeArchive, inspect
 from releases.models import Application, Artifact, Version
-from releases.store import ArtifactStore, StoreRefused
+from releases.store import ArtifactStore, StoreDown, StoreRefused
 
 
 @transaction.atomic
@@ -86,8 +86,10 @@ def attach(
     except StoreRefused as error:
         kind: type[Refused] = TooLarge if error.code == "too_large" else Invalid
         raise kind(error.sentence, code=error.code, errors=[("artifact", error.sentence)]) from error
+    except StoreDown as error:
+        raise _unavailable(error) from error
     if not Artifact.objects.filter(sha256=sha256).exists():
-        _inspect(stored.key, sha256, store)
+        _inspect(stored.key, sha256, store, max_size)
     with transaction.atomic():
         version = Version.objects.select_for_update(of=("self",)).select_related("application").get(pk=version_id)
         _may_attach(version, sha256)
@@ -98,14 +100,26 @@ def attach(
     return version
 
 
-def _inspect(key: str, sha256: str, store: ArtifactStore) -> None:
+def _unavailable(error: StoreDown) -> Unavailable:
+    return Unavailable(
+        f"the artifact store does not answer: {error.sentence}; send it again in a moment",
+        code="store_down",
+        about={"retryAfter": 10},
+    )
+
+
+def _inspect(key: str, sha256: str, store: ArtifactStore, max_size: int) -> None:
     """Look at every member before anybody may deploy it; what could do harm is not kept."""
     try:
         with store.open(key) as archive:
-            seen = inspect(archive, limits=Limits())
+            seen = inspect(archive, limits=Limits(archive_size=max_size))
+        if seen.sha256 != sha256:
+            raise UnsafeArchive(f"the store gives back sha256 {seen.sha256}; send the archive again")
     except UnsafeArchive as error:
         store.delete(key)
         raise Invalid(str(error), code="unsafe_archive", errors=[("artifact", str(error))]) from error
+    except StoreDown as error:
+        raise _unavailable(error) from error
     try:
         with transaction.atomic():
             Artifact.objects.create(
