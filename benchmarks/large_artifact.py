@@ -99,7 +99,7 @@ def _archive(folder: Path) -> Path:
         for number in range(FILES):
             member = tarfile.TarInfo(f"part-{number}")
             member.size = MEGABYTES * 2**20 // FILES
-            made.addfile(member, Zeros())  # type: ignore[arg-type]
+            made.addfile(member, Zeros())
     return file
 
 

@@ -299,12 +299,12 @@ def test_an_archive_is_signed_where_the_command_runs(world, spec, archive, tmp_p
     words = ("version", "register", str(spec), "--version", "1.0.0", "--artifact", str(archive))
     done = run(*words, "--sign", str(ada), "--json")
     assert done.code == 0, done.err
-    version = done.json["id"]
+    version, sha256 = done.json["id"], done.json["artifact"]["sha256"]
     assert len(done.json["signatures"]) == 1
     file = tmp_path / "by-hand.sig"
-    file.write_bytes(signature(eve, done.json["artifact"]["sha256"]))
+    file.write_bytes(signature(eve, sha256))
     done = run("version", "sign", version, "--signature", str(file))
-    assert done.out == f"shop@1.0.0 has 2 signature(s) of {Version.objects.get().artifact.sha256[:12]}…\n"
+    assert done.out == f"shop@1.0.0 has 2 signature(s) of {sha256[:12]}…\n"
     other = tmp_path / "other.tar"
     other.write_bytes(b"other")
     for wrong, word in (

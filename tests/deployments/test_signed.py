@@ -130,8 +130,9 @@ def test_an_installation_may_demand_signatures_and_never_let_them_go(ada: Path) 
     assert tightened(plain, {"signed": True, "signers": [line]}).signed
     policy = parse({**given, "signed": True, "signers": [line, other]})
     assert tightened(policy, {"signers": [line]}).signers == (line,)
-    signers: tuple[object, ...] = ([], ["file:/elsewhere"], "file:/elsewhere")
-    for looser in ({"signed": False}, *({"signers": each} for each in signers)):
+    elsewhere: list[object] = [[], ["file:/elsewhere"], "file:/elsewhere"]
+    loosened: list[dict[str, object]] = [{"signed": False}, *({"signers": each} for each in elsewhere)]
+    for looser in loosened:
         with pytest.raises(PolicyError):
             tightened(policy, looser)
     with pytest.raises(PolicyError, match="signers: must say whose signatures count"):
