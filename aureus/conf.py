@@ -165,6 +165,10 @@ def _contradictions(given: Configuration) -> list[str]:
         )
     if given.DATABASE_URL and not given.JWT_SECRET:
         problems.append("JWT_SECRET must be given together with DATABASE_URL; make one with `openssl rand -hex 32`.")
+    if (given.AWS_ACCESS_KEY_ID is None) != (given.AWS_SECRET_ACCESS_KEY is None):
+        problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together: give both or neither.")
+    if given.S3_ENDPOINT_URL and given.ARTIFACT_STORE == "directory":
+        problems.append("S3_ENDPOINT_URL is given and ARTIFACT_STORE names no bucket: set it to s3://bucket/prefix.")
     for name in ("JWT_SECRET", "JWT_SECRET_PREVIOUS", "SECRET_KEY"):
         value = getattr(given, name)
         if value and len(value) < SHORTEST_SECRET:

@@ -65,6 +65,15 @@ def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+def _store(text: str) -> str:
+    chosen = text.strip()
+    if chosen == "directory":
+        return chosen
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?", chosen):
+        raise ValueError("must be directory, s3://bucket or s3://bucket/prefix")
+    return chosen.rstrip("/")
+
+
 def one_of(*allowed: str) -> Kind:
     """A word out of a closed list, in any case."""
 
@@ -90,3 +99,4 @@ FOLDER = Kind("folder", str)
 HTTP = Kind("http(s) address", _url(("http", "https")))
 POSTGRES = Kind("PostgreSQL address", _url(("postgresql", "postgres")))
 REDIS = Kind("Redis address", _url(("redis", "rediss")))
+STORE = Kind("directory \\| s3://bucket/prefix", _store)

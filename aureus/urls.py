@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/deployments/versions", door(releases.Versions), name="versions"),
     path(VERSION, door(releases.OneVersion), name="version"),
     path(f"{VERSION}/artifact", door(releases.VersionArtifact), name="version-artifact"),
+    path(f"{VERSION}/artifact/signature", door(releases.VersionSignature), name="version-artifact-signature"),
     path(f"{VERSION}/evidence", door(evidence.VersionEvidence), name="version-evidence"),
     path(f"{VERSION}/evidence/<int:evidence_id>/raw", door(evidence.EvidenceFile), name="version-evidence-raw"),
     path(f"{VERSION}/waivers", door(evidence.Waivers), name="version-waivers"),

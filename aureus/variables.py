@@ -106,20 +106,45 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "One line per event, for people (`text`) or for a log store (`json`).",
         ),
         Setting("MAX_REQUEST_SIZE", kinds.SIZE, "10mb", "Largest request body, artifacts apart."),
-        Setting("MAX_ARTIFACT_SIZE", kinds.SIZE, "2gb", "Largest artifact that may be uploaded."),
-        Setting(
-            "ARTIFACT_DIR",
-            kinds.FOLDER,
-            None,
-            "Folder of the artifact store.",
-            shown_default="`AUREUS_HOME/artifacts`",
-        ),
         Setting(
             "CORS_ORIGIN",
             kinds.WORDS,
             "*",
             "Origins whose pages may call the API with a bearer token; cookies are never accepted across origins.",
         ),
+    ),
+    "Artifacts": (
+        Setting("MAX_ARTIFACT_SIZE", kinds.SIZE, "2gb", "Largest artifact that may be uploaded."),
+        Setting(
+            "ARTIFACT_STORE",
+            kinds.STORE,
+            "directory",
+            "Where artifacts are kept: in `ARTIFACT_DIR`, or in a bucket that every machine of Aureus reaches.",
+        ),
+        Setting(
+            "ARTIFACT_DIR",
+            kinds.FOLDER,
+            None,
+            "Folder of the artifact store `directory`.",
+            shown_default="`AUREUS_HOME/artifacts`",
+        ),
+        Setting(
+            "S3_ENDPOINT_URL",
+            kinds.HTTP,
+            None,
+            "Address of an S3 server that is not Amazon's.",
+        ),
+        Setting(
+            "AWS_ACCESS_KEY_ID",
+            kinds.TEXT,
+            None,
+            "Who asks the bucket.",
+            secret=True,
+            shown_default="what boto3 finds: a role of the machine, a profile",
+        ),
+        Setting("AWS_SECRET_ACCESS_KEY", kinds.TEXT, None, "Its secret.", secret=True),
+        Setting("AWS_SESSION_TOKEN", kinds.TEXT, None, "The token of a key that is lent for a time.", secret=True),
+        Setting("AWS_REGION", kinds.TEXT, None, "Region of the bucket.", alias="AWS_DEFAULT_REGION"),
     ),
     "Access": (
         Setting(

@@ -13,7 +13,7 @@ from deployments.policy import Policy
 from deployments.proven import goods
 from health import windows
 from health.models import SmokeRun
-from releases import evidence, gates
+from releases import evidence, gates, signing
 from releases.facts import GateCheck, SourceFacts
 from releases.models import Version
 from releases.waiving import waived
@@ -30,7 +30,33 @@ def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool 
     if policy.gates != "basic":
         facts = _more(facts, source.version, to, policy)
         facts = facts if again else _heard(facts, source, now)
-    return gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
+    answers = gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
+    return (*answers, *signature(source.version, to, policy))
+
+
+def signature(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
+    """Whether somebody who may has signed the version's bytes, where the policy demands it. No waiver lets it pass."""
+    if not policy.signed:
+        return ()
+    where = to.environment.name
+    if version.artifact is None:
+        return (GateCheck("signed", False, f"{where} takes only signed artifacts, and {version.number} has none."),)
+    sha256 = version.artifact.sha256
+    kept = list(version.signatures.filter(sha256=sha256).values_list("key", "armoured"))
+    evidence = {"sha256": sha256, "keys": [key for key, _ in kept]}
+    try:
+        who = signing.judge(sha256, [armoured for _, armoured in kept], policy.signers, clock.now())
+    except signing.CannotVerify as error:
+        return (GateCheck("signed", False, f"{where} takes only signed artifacts: {error}.", evidence),)
+    if who:
+        return (GateCheck("signed", True, f"{who} has signed the artifact, and may for {where}.", evidence),)
+    how = f"have it signed, with aureus version sign {version.pk} --key KEY"
+    if not kept:
+        reason = f"{where} takes only signed artifacts, and {version.number} is not signed: {how}."
+    else:
+        keys = ", ".join(key for key, _ in kept)
+        reason = f"{version.number} is signed by {keys}, and by nobody who may sign for {where} now: {how}."
+    return (GateCheck("signed", False, reason, evidence),)
 
 
 def of_version(version: Version, to: Installation, policy: Policy) -> dict[str, GateCheck]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +22,7 @@ from health.sources.probe import HealthAnswer, check_health
 from health.sources.shell import CannotRun, Run
 from releases.spec import canonical
 from releases.store import ArtifactStore
-from releases.store.directory import DirectoryStore
+from releases.store.chosen import store_from
 
 Ask = Callable[..., HealthAnswer]
 
@@ -51,7 +50,7 @@ def real() -> Outside:
 
 def artifact_store() -> ArtifactStore:
     """Where versions' bytes are kept."""
-    return DirectoryStore(Path(settings.AUREUS.ARTIFACT_DIR))
+    return store_from(settings.AUREUS)
 
 
 def address_of(host: Host) -> HostAddress:

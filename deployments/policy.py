@@ -13,6 +13,7 @@ from health.checks import ChecksInvalid, read_checks
 from health.sources import declared
 from releases.facts import Numbers
 from releases.gates import PRESETS
+from releases.signing import wrong_signers
 
 GATES = frozenset(PRESETS)
 PERCENT = ("min_coverage", "min_crv")
@@ -20,7 +21,7 @@ INCONCLUSIVE = ("rollback", "continue")
 SOURCES = declared.SOURCES
 ASTRAY = ("drifted", "flapping", "unreachable")
 """States of a host that may open an incident."""
-LISTS = ("sources", "incidents", "weights", "pause_at")
+LISTS = ("sources", "incidents", "weights", "pause_at", "signers")
 ROWS = ("checks",)
 """Lists of mappings."""
 
@@ -51,6 +52,8 @@ class Policy:
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
     incidents: states of a host, found by the looks between deployments, that people are told of.
+    signed: only artifacts come here that somebody of `signers` has signed: one `file:/path`, or lines as in
+    allowed_signers.
     rules: other thresholds than health/thresholds.py has. checks: rules of one's own, each a query with a bound.
     """
 
@@ -85,6 +88,8 @@ class Policy:
     incidents: tuple[str, ...] = ASTRAY
     prometheus: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[Mapping[str, Any], ...] = ()
+    signed: bool = False
+    signers: tuple[str, ...] = ()
 
     def options(self) -> Options:
         """The strategy's numbers."""
@@ -129,6 +134,8 @@ def parse(given: Mapping[str, Any]) -> Policy:
     policy = defaults(given["promote_from"])
     values = dict(given)
     values |= {name: tuple(values[name]) for name in (*LISTS, *ROWS) if isinstance(values.get(name), list)}
+    if isinstance(values.get("signers"), str):
+        values["signers"] = (values["signers"],)
     if type(values.get("batch")) is int:
         values["batch"] = str(values["batch"])
     policy = replace(policy, **values)
@@ -160,7 +167,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
     kinds = {
         int: ("approvals", "max_failures", "min_reviews"),
-        bool: ("direct", "automatic_rollback"),
+        bool: ("direct", "automatic_rollback", "signed"),
         float: ("bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
         tuple: (*LISTS, *ROWS),
@@ -219,6 +226,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     errors = [(name, message) for name, (good, message) in checks.items() if not good]
     errors += [("rules", message) for message in thresholds.wrong(p.rules)]
     errors += _wrong_sources(p)
+    errors += _wrong_signers(p)
     return errors + [(path, message) for path, message in _wrong_checks(p) if path not in dict(errors)]
 
 
@@ -229,6 +237,15 @@ def _wrong_checks(p: Policy) -> list[tuple[str, str]]:
     except ChecksInvalid as invalid:
         return invalid.errors
     return []
+
+
+def _wrong_signers(p: Policy) -> Iterator[tuple[str, str]]:
+    if not all(isinstance(line, str) for line in p.signers):
+        yield "signers", "must be file:/path, or a list of lines as in allowed_signers"
+    elif wrong := wrong_signers(p.signers):
+        yield "signers", wrong
+    elif p.signed and not p.signers:
+        yield "signers", "must say whose signatures count, since signed demands one"
 
 
 def _wrong_sources(p: Policy) -> Iterator[tuple[str, str]]:
@@ -277,6 +294,11 @@ def _causes(actions: object) -> bool:
     )
 
 
+def _some_of(value: object, signers: tuple[str, ...]) -> bool:
+    lines = [value] if isinstance(value, str) else value
+    return isinstance(lines, list | tuple) and bool(lines) and all(line in signers for line in lines)
+
+
 NEVER_LESS = ("approvals", "window", "bake", "soak", "min_coverage", "min_reviews", "min_crv")
 """Numbers of which an installation may demand more."""
 
@@ -293,6 +315,10 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
             looser.append((name, f"{value} is looser than the environment's {before}"))
         elif name in ("promote_from", "gates", "direct", "automatic_rollback", "prometheus") and value != before:
             looser.append((name, "is the environment's to say"))
+        elif name == "signed" and policy.signed and value is not True:
+            looser.append((name, "is demanded by the environment"))
+        elif name == "signers" and policy.signers and not _some_of(value, policy.signers):
+            looser.append((name, "must be some of those that the environment names"))
     if looser:
         raise PolicyError(looser)
     declared = {**policy.as_json(), **overrides}

@@ -147,6 +147,9 @@ def broken(deployment: Deployment) -> str:
     if source is not None:
         to = deployment.installation
         return " ".join(gating.reasons(gating.checks(source, to, policy_of(to), again=True)))
+    if not deployment.is_convergence:
+        to = deployment.installation
+        return " ".join(gating.reasons(gating.signature(version, to, policy_of(to))))
     return ""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import base64
+import binascii
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,10 +20,11 @@ from aureus.journal.refusals import Invalid
 from releases import registry, spec
 from releases.asking import Body, Free, FreeObject, Line, Words, actor_of
 from releases.models import Version
-from releases.store.directory import DirectoryStore
+from releases.store.chosen import store_from
 
 TAGS = ["versions"]
 SHA256 = "X-Artifact-Sha256"
+SIGNATURE = "X-Artifact-Signature"
 
 
 class VersionBody(Body):
@@ -46,6 +48,12 @@ class WithdrawBody(Body):
 class ArtifactShape(serializers.Serializer):
     sha256 = serializers.CharField()
     size = serializers.IntegerField(help_text="Bytes.")
+
+
+class SignatureShape(serializers.Serializer):
+    key = serializers.CharField(help_text="Fingerprint of the signer's key.")
+    by = serializers.CharField(help_text="Who sent it.")
+    at = serializers.DateTimeField()
 
 
 class VersionShape(serializers.Serializer):
@@ -75,6 +83,7 @@ class VersionShape(serializers.Serializer):
 
 class WholeVersionShape(VersionShape):
     workflowSpec = serializers.JSONField(source="spec")
+    signatures = SignatureShape(many=True, help_text="Whether they count is the target environment's to say.")
 
 
 class Versions(GenericAPIView):
@@ -120,17 +129,49 @@ class VersionArtifact(APIView):
         parameters=[
             OpenApiParameter(SHA256, str, OpenApiParameter.HEADER, description="Of the bytes, in hexadecimal."),
             OpenApiParameter("sha256", str, description=f"The same, where {SHA256} is not sent."),
+            OpenApiParameter(
+                SIGNATURE, str, OpenApiParameter.HEADER, description="A signature file in base64: docs/artifacts.md."
+            ),
         ],
-        description="Streamed and checked by its sha256; a version that was deployed takes no other artifact (409).",
+        description="Streamed and checked by its sha256; a version that was deployed takes no other artifact (409). "
+        "Without a body the bytes of another version of the same application are taken, or 404 says to send them.",
     )  # fmt: skip
     def put(self, request: Request, version_id: UUID) -> Response:
         named = request.headers.get(SHA256) or request.query_params.get("sha256") or ""
         if not named:
             raise Invalid(f"say the archive's sha256 in {SHA256} or ?sha256=", errors=[("sha256", "is missing")])
-        version = registry.attach(
-            version_id, cast(Any, request._request), sha256=named.lower(), actor=actor_of(request),
-            store=DirectoryStore(Path(settings.AUREUS.ARTIFACT_DIR)), max_size=settings.AUREUS.MAX_ARTIFACT_SIZE,
-        )  # fmt: skip
+        how: dict[str, Any] = {
+            "sha256": named.lower(), "actor": actor_of(request), "store": store_from(settings.AUREUS),
+            "signature": _signature_of(request),
+        }  # fmt: skip
+        if request.META.get("CONTENT_LENGTH") == "0":
+            version = registry.attach_known(version_id, **how)
+        else:
+            stream, most = cast(Any, request._request), settings.AUREUS.MAX_ARTIFACT_SIZE
+            version = registry.attach(version_id, stream, max_size=most, **how)
+        return Response(WholeVersionShape(version).data)
+
+
+def _signature_of(request: Request) -> bytes | None:
+    sent = request.headers.get(SIGNATURE)
+    if sent is None:
+        return None
+    try:
+        return base64.b64decode(sent, validate=True)
+    except binascii.Error:
+        raise Invalid(
+            f"{SIGNATURE} must be the signature file in base64", errors=[("signature", "no base64")]
+        ) from None
+
+
+class VersionSignature(APIView):
+    @extend_schema(
+        operation_id="versions_sign", summary="Send a signature of the archive", tags=TAGS,
+        request={"application/octet-stream": OpenApiTypes.BINARY}, responses=WholeVersionShape,
+        description="The file that ssh-keygen -Y sign made of the archive's sha256: docs/artifacts.md.",
+    )  # fmt: skip
+    def put(self, request: Request, version_id: UUID) -> Response:
+        version = registry.sign(version_id, request._request.body, actor=actor_of(request))
         return Response(WholeVersionShape(version).data)
 
 

@@ -71,6 +71,24 @@ class Version(models.Model):
         return f"version:{self.id}"
 
 
+class Signature(models.Model):
+    """Somebody's signature of a version's artifact, by `ssh-keygen -Y sign`. Who may sign is a policy's to say."""
+
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="signatures")
+    sha256 = models.CharField(max_length=64, help_text="Of the artifact that is signed.")
+    armoured = models.TextField()
+    key = models.CharField(max_length=60, help_text="Fingerprint of the signer's key.")
+    by = models.CharField(max_length=150, help_text="Who sent it.")
+    at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        ordering = ["at", "id"]
+        constraints = [models.UniqueConstraint(fields=["version", "sha256", "key"], name="one_signature_per_key")]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.version}"
+
+
 class ReportFile(models.Model):
     """The bytes of a report as a tool wrote them, packed, kept once however often they are sent."""
 

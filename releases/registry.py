@@ -1,9 +1,10 @@
-"""The only writer of versions: register, attach an artifact, seal, withdraw."""
+"""The only writer of versions: register, attach an artifact, sign, seal, withdraw."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -12,11 +13,14 @@ from django.db import IntegrityError, transaction
 from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
-from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge
-from releases import semver, spec
+from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge, Unavailable
+from releases import semver, signing, spec
 from releases.archive import Limits, UnsafeArchive, inspect
-from releases.models import Application, Artifact, Version
-from releases.store import ArtifactStore, StoreRefused
+from releases.models import Application, Artifact, Signature, Version
+from releases.store import ArtifactStore, StoreDown, StoreRefused
+
+MOST_SIGNATURES = 20
+"""Of one version; each is asked about at every look at a waiting deployment."""
 
 
 @transaction.atomic
@@ -74,38 +78,132 @@ def _same(known: Version, canonical: bytes) -> Version:
 
 
 def attach(
-    version_id: UUID | str, stream: BinaryIO, *, sha256: str, store: ArtifactStore, max_size: int, actor: Actor
+    version_id: UUID | str,
+    stream: BinaryIO,
+    *,
+    sha256: str,
+    store: ArtifactStore,
+    max_size: int,
+    actor: Actor,
+    signature: bytes | None = None,
 ) -> Version:
     """Stream an archive in, check its bytes and every member, and make it the version's artifact.
 
-    Raises Conflict for a sealed version or another artifact, Invalid for wrong bytes or an archive that could do harm.
+    Raises Conflict for a sealed version or another artifact, Invalid for wrong bytes, an archive that could do harm, or
+    a signature that is not of it.
     """
     _may_attach(get(version_id), sha256)
+    # Before a byte of the archive is read: what is signed is its sha256.
+    signed = _signed(signature, sha256) if signature is not None else None
     try:
         stored = store.put(stream, sha256, max_size)
     except StoreRefused as error:
         kind: type[Refused] = TooLarge if error.code == "too_large" else Invalid
         raise kind(error.sentence, code=error.code, errors=[("artifact", error.sentence)]) from error
+    except StoreDown as error:
+        raise _unavailable(error) from error
     if not Artifact.objects.filter(sha256=sha256).exists():
-        _inspect(stored.key, sha256, store)
-    with transaction.atomic():
-        version = Version.objects.select_for_update(of=("self",)).select_related("application").get(pk=version_id)
-        _may_attach(version, sha256)
+        _inspect(stored.key, sha256, store, max_size)
+    return _attached(version_id, sha256, signed, actor)
+
+
+def attach_known(
+    version_id: UUID | str, *, sha256: str, store: ArtifactStore, actor: Actor, signature: bytes | None = None
+) -> Version:
+    """Make bytes that another version of the application has the artifact of this one, without sending them again.
+
+    Raises NotFound where no version of the same application has them: whoever knows no more than a sha256 learns
+    nothing of another application's bytes, and cannot have them deployed. Otherwise as `attach`.
+    """
+    version = get(version_id)
+    _may_attach(version, sha256)
+    known = Artifact.objects.filter(sha256=sha256, versions__application=version.application_id).first()
+    try:
+        here = known is not None and store.exists(known.store_key)
+    except StoreDown as error:
+        raise _unavailable(error) from error
+    if not here:
+        raise NotFound(
+            f"no version of {version.application} has an artifact with this sha256: send the archive itself",
+            code="bytes_unknown",
+        )
+    signed = _signed(signature, sha256) if signature is not None else None
+    return _attached(version_id, sha256, signed, actor)
+
+
+@transaction.atomic
+def _attached(version_id: UUID | str, sha256: str, signed: signing.Signed | None, actor: Actor) -> Version:
+    locked = Version.objects.select_for_update(of=("self",)).select_related("application", "artifact")
+    version = locked.get(pk=version_id)
+    _may_attach(version, sha256)
+    if version.artifact is None:
         version.artifact = Artifact.objects.get(sha256=sha256)
         version.digest = spec.version_digest(version.spec, version.number, sha256)
         version.save(update_fields=["artifact", "digest"])
-        record(version.stream, "version.artifact_attached", actor, sha256=sha256, size=stored.size)
+        record(version.stream, "version.artifact_attached", actor, sha256=sha256, size=version.artifact.size)
+    if signed is not None:
+        _keep_signature(version, signed, actor)
     return version
 
 
-def _inspect(key: str, sha256: str, store: ArtifactStore) -> None:
+@transaction.atomic
+def sign(version_id: UUID | str, signature: bytes, *, actor: Actor) -> Version:
+    """Keep a signature of the version's artifact; the same key's again is the same. Sealed versions take them too.
+
+    Raises Conflict without an artifact, Invalid for what is no signature of it, Unavailable where none can be read.
+    """
+    version = get(version_id)
+    if version.artifact is None:
+        raise Conflict(f"{version} has no artifact that could be signed: send its archive first", code="no_artifact")
+    signed = _signed(signature, version.artifact.sha256)
+    Version.objects.select_for_update().get(pk=version.pk)
+    _keep_signature(version, signed, actor)
+    return version
+
+
+def _signed(signature: bytes, sha256: str) -> signing.Signed:
+    try:
+        return signing.read(signature, sha256)
+    except signing.SignatureWrong as error:
+        raise Invalid(str(error), code="signature", errors=[("signature", str(error))]) from error
+    except signing.CannotVerify as error:
+        raise Unavailable(str(error), code="cannot_verify") from error
+
+
+def _keep_signature(version: Version, signed: signing.Signed, actor: Actor) -> None:
+    """The caller holds the version's lock."""
+    assert version.artifact is not None
+    sha256 = version.artifact.sha256
+    if version.signatures.filter(sha256=sha256, key=signed.key).exists():
+        return
+    if version.signatures.count() >= MOST_SIGNATURES:
+        raise Conflict(f"{version} has {MOST_SIGNATURES} signatures, and takes no more", code="too_many")
+    Signature.objects.create(version=version, sha256=sha256, armoured=signed.armoured, key=signed.key, by=actor.name)
+    record(version.stream, "version.signed", actor, sha256=sha256, key=signed.key)
+
+
+def _unavailable(error: StoreDown) -> Unavailable:
+    return Unavailable(
+        f"the artifact store does not answer: {error.sentence}; send it again in a moment",
+        code="store_down",
+        about={"retryAfter": 10},
+    )
+
+
+def _inspect(key: str, sha256: str, store: ArtifactStore, max_size: int) -> None:
     """Look at every member before anybody may deploy it; what could do harm is not kept."""
     try:
         with store.open(key) as archive:
-            seen = inspect(archive, limits=Limits())
+            seen = inspect(archive, limits=Limits(archive_size=max_size))
+        if seen.sha256 != sha256:
+            raise UnsafeArchive(f"the store gives back sha256 {seen.sha256}; send the archive again")
     except UnsafeArchive as error:
-        store.delete(key)
+        # What stays in a store that does not answer is attached to nothing, and looked through again if it comes again.
+        with suppress(StoreDown):
+            store.delete(key)
         raise Invalid(str(error), code="unsafe_archive", errors=[("artifact", str(error))]) from error
+    except StoreDown as error:
+        raise _unavailable(error) from error
     try:
         with transaction.atomic():
             Artifact.objects.create(

@@ -167,3 +167,24 @@ def test_the_reference_page_is_current() -> None:
     page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     assert page == conf.reference(), "run `python -m aureus.conf > docs/reference/configuration.md`"
     assert all(re.search(rf"`{name}`", page) for name in TABLE)
+
+
+@pytest.mark.parametrize("store", ["directory", "s3://our-bucket", "s3://our-bucket/a/prefix"])
+def test_a_store_is_a_directory_or_a_bucket(store: str) -> None:
+    found = read(ARTIFACT_STORE=store)
+    assert store == found.ARTIFACT_STORE
+
+
+@pytest.mark.parametrize(
+    "store", ["s3", "s3://", "s3://Our_Bucket", "s3://our-bucket//x", "https://our-bucket", "s3://u:p@our-bucket"]
+)
+def test_another_store_is_refused_with_what_may_be_said(store: str) -> None:
+    [problem] = problems_of(ARTIFACT_STORE=store)
+    assert problem.startswith("ARTIFACT_STORE must be directory, s3://bucket or s3://bucket/prefix")
+
+
+def test_half_a_key_and_a_server_without_bucket_are_refused() -> None:
+    assert problems_of(AWS_ACCESS_KEY_ID="AKIA", S3_ENDPOINT_URL="http://127.0.0.1:9000") == [
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together: give both or neither.",
+        "S3_ENDPOINT_URL is given and ARTIFACT_STORE names no bucket: set it to s3://bucket/prefix.",
+    ]

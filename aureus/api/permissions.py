@@ -54,6 +54,7 @@ TABLE: tuple[Cell, ...] = (
     Cell("versions", "POST", SHIPS),
     Cell("version", "GET", ANYONE),
     Cell("version-artifact", "PUT", SHIPS),
+    Cell("version-artifact-signature", "PUT", ATTESTS, note="who sends it decides nothing: who signed it does"),
     Cell("version-evidence", "GET", ANYONE),
     Cell("version-evidence", "POST", ATTESTS, note="reports: ci and release_manager; attestations: people, not ci"),
     Cell("version-evidence-raw", "GET", ANYONE),

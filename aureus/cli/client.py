@@ -23,6 +23,10 @@ class NoAnswer(Ended):
     """Nobody answered; the server may only be restarting."""
 
 
+class NotThere(Ended):
+    """What was asked for is not there: 404."""
+
+
 def base_url() -> str:
     """Where the API is, without /api."""
     return os.environ.get("AUREUS_URL", "").strip().rstrip("/").removesuffix("/api") or DEFAULT
@@ -80,7 +84,7 @@ class Api:
         headers = {"Content-Type": "application/octet-stream"}
         return self._ask("POST", path, data=octets, headers=headers, timeout=(CONNECT, UPLOAD))
 
-    def put(self, path: str, stream: BinaryIO, headers: Mapping[str, str]) -> Any:
+    def put(self, path: str, stream: BinaryIO | bytes, headers: Mapping[str, str]) -> Any:
         """Stream bytes; `stream` knows its length."""
         return self._ask("PUT", path, data=stream, headers=dict(headers), timeout=(CONNECT, UPLOAD), tries=1)
 
@@ -148,4 +152,6 @@ class Api:
         lines = [line for line in lines if line not in sentence]
         if said.get("requestId") and status >= 500:
             lines.append(f"request id {said['requestId']}")
+        if status == 404:
+            return NotThere(FAILED, str(sentence), lines)
         return Ended(USAGE if status in (400, 411, 413, 422) else FAILED, str(sentence), lines)

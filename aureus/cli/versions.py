@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
 import os
 from collections.abc import Callable
@@ -11,11 +11,10 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from aureus.cli import client, group
+from aureus.cli import client, group, signing
 from aureus.cli.ends import USAGE, Ended
 from aureus.cli.output import Json, answer, progress, say, table, when
 
-PIECE = 1 << 20
 app = group.make(no_args_is_help=True, help="Register versions and list them.")
 
 
@@ -26,20 +25,51 @@ def register(
     artifact: Annotated[Path | None, typer.Option(help="The archive that hosts unpack: .tar.gz, .tar.")] = None,
     created_by: Annotated[str, typer.Option(help="A label that is kept and echoed.")] = "",
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")] = None,
+    key: Annotated[Path | None, typer.Option("--sign", help="Sign the archive with this SSH key.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The signature of the archive that was made before.")] = None,
     as_json: Json = False,
 ) -> None:
     """Register a version, and send its archive. The same content again is the same version."""
+    if (key or signature) and artifact is None:
+        raise Ended(USAGE, "only an archive can be signed: name it with --artifact, or run aureus version sign")
     body = {"workflowSpec": _json_file(spec), "version": version, "createdBy": created_by}
     api = client.from_environment()
     if artifact is not None and not artifact.is_file():
         raise Ended(USAGE, f"there is no file {artifact}")
+    sha256 = signing.sha256_of(artifact) if artifact is not None else ""
+    armoured = signing.made(sha256, key, signature)
     made = api.post("/deployments/versions", {**body, "metadata": labels(metadata)})
     if artifact is not None:
-        made = send(api, made["id"], artifact)
+        made = send(api, made["id"], artifact, sha256, armoured)
     if as_json:
         return answer(made)
     held = f", artifact sha256 {made['artifact']['sha256'][:12]}…" if made.get("artifact") else ""
     say(f"{made['workflowId']}@{made['version']} is registered as {made['id']}{held}")
+
+
+@app.command()
+def sign(
+    version_id: Annotated[str, typer.Argument(metavar="ID", help="The version's id.")],
+    key: Annotated[Path | None, typer.Option("--key", help="The SSH key to sign with.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The signature that was made before.")] = None,
+    artifact: Annotated[Path | None, typer.Option(help="The archive, to compare with the one that was sent.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sign the archive of a version, for environments that demand it."""
+    if not key and not signature:
+        raise Ended(USAGE, "say --key KEY, or --signature FILE")
+    api = client.from_environment()
+    held = api.get(f"/deployments/versions/{version_id}").get("artifact")
+    if held is None:
+        raise Ended(USAGE, f"version {version_id} has no archive that could be signed: send it first")
+    if artifact is not None and (found := signing.sha256_of(artifact)) != held["sha256"]:
+        raise Ended(USAGE, f"{artifact} is not what was sent: it has sha256 {found}, the version's is {held['sha256']}")
+    armoured = signing.made(held["sha256"], key, signature)
+    headers = {"Content-Type": "application/octet-stream"}
+    told = api.put(f"/deployments/versions/{version_id}/artifact/signature", armoured or b"", headers)
+    if as_json:
+        return answer(told)
+    say(f"{told['workflowId']}@{told['version']} has {len(told['signatures'])} signature(s) of {held['sha256'][:12]}…")
 
 
 @app.command("list")
@@ -103,17 +133,18 @@ class _Counted:
         return piece
 
 
-def send(api: client.Api, version_id: str, path: Path) -> Any:
-    """Stream an archive to its version, named by its sha256."""
+def send(api: client.Api, version_id: str, path: Path, sha256: str, armoured: bytes | None = None) -> Any:
+    """Stream an archive to its version, named by its sha256, unless a version of the application has those bytes."""
+    address = f"/deployments/versions/{version_id}/artifact"
+    headers = {"X-Artifact-Sha256": sha256, "Content-Type": "application/octet-stream"}
+    if armoured is not None:
+        headers["X-Artifact-Signature"] = base64.b64encode(armoured).decode()
     size = os.path.getsize(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        with progress(f"sha256 of {path.name}", size) as tell:
-            while piece := stream.read(PIECE):
-                digest.update(piece)
-                tell(len(piece))
-        stream.seek(0)
-        headers = {"X-Artifact-Sha256": digest.hexdigest(), "Content-Type": "application/octet-stream"}
-        with progress(f"sending {path.name}", size) as tell:
-            counted: Any = _Counted(stream, size, tell)
-            return api.put(f"/deployments/versions/{version_id}/artifact", counted, headers)
+    try:
+        if size:
+            return api.put(address, b"", headers)
+    except client.NotThere:
+        pass
+    with path.open("rb") as stream, progress(f"sending {path.name}", size) as tell:
+        counted: Any = _Counted(stream, size, tell)
+        return api.put(address, counted, headers)

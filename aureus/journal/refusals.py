@@ -5,7 +5,8 @@ Refused
 ├── NotAllowed  the actor may not (403)
 ├── NotFound    there is no such thing (404)
 ├── Conflict    it does not fit what is the case now (409)
-└── TooLarge    more than this door takes (413)
+├── TooLarge    more than this door takes (413)
+└── Unavailable something it needs does not answer now (503)
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,3 +61,9 @@ class TooLarge(Refused):
     """More than this door takes."""
 
     status = 413
+
+
+class Unavailable(Refused):
+    """Something it needs does not answer now."""
+
+    status = 503

@@ -17,6 +17,18 @@ SYSTEM = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
+OF_BUCKET = (
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CA_BUNDLE",
+)
+"""Where boto3 finds who asks the artifact store, if no key is given."""
+ALIASES = frozenset(setting.alias for setting in TABLE.values() if setting.alias)
 PREFIXES = ("LC_", "PYTHON", "LD_LIBRARY_PATH")
 ONLY_FIRST = ("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE")
 
@@ -40,4 +52,4 @@ def _is_for_web(name: str) -> bool:
     setting = TABLE.get(name) or TABLE.get(name.removesuffix("_FILE"))
     if setting is not None:
         return not setting.workers_only and not setting.ignored
-    return name in SYSTEM or name.startswith(PREFIXES) or name == "NODE_ENV"
+    return name in SYSTEM or name in OF_BUCKET or name in ALIASES or name.startswith(PREFIXES)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aureus import clock
 from deployments.doctor.findings import Finding, ok, warning, wrong
 from deployments.engine.status import OPEN
 from deployments.lifecycle import current_of
 from deployments.models import Environment, Incident, Installation, Step
 from deployments.policy import Policy, PolicyError, parse
 from deployments.proven import goods
+from releases import signing
 
 
 def environments() -> Iterator[Finding]:
@@ -25,6 +27,21 @@ def environments() -> Iterator[Finding]:
             yield wrong(about, f"its policy cannot be read: {error}", "correct the declaration and apply it")
             continue
         yield from _policy(about, environment.name, policy)
+        yield from _signers(about, policy)
+
+
+def _signers(about: str, policy: Policy) -> Iterator[Finding]:
+    if not policy.signed:
+        return
+    try:
+        signing.judge("0" * 64, [], policy.signers, clock.now())
+    except signing.CannotVerify as error:
+        yield wrong(about, f"it demands signatures: {error}", "until then nothing is deployed there")
+        return
+    if not signing.is_here():
+        yield wrong(about, "it demands signatures, and ssh-keygen is not here to verify one", "install openssh-client")
+    else:
+        yield ok(about, "signatures are demanded, and can be verified here")
 
 
 def _policy(about: str, name: str, policy: Policy) -> Iterator[Finding]:

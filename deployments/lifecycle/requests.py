@@ -18,7 +18,7 @@ from deployments.contents import newest
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
-from deployments.gating import checks, reasons
+from deployments.gating import checks, reasons, signature
 from deployments.lifecycle import rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
@@ -69,6 +69,8 @@ def deploy(version_id: UUID | str, environment: str, *, actor: Actor, wish: Wish
             f"POST /api/deployments/<its id>/promote",
             code="promotion_required",
         )
+    if against := reasons(signature(version, installation, policy)):
+        raise Conflict(" ".join(against), code="not_signed", errors=[("signature", reason) for reason in against])
     return _create(installation, version, actor=actor, wish=wish or Wish())
 
 
@@ -149,7 +151,9 @@ def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = Non
 
 def _version(version_id: UUID | str) -> Version:
     try:
-        version = Version.objects.select_for_update(of=("self",)).select_related("application").get(pk=version_id)
+        version = (
+            Version.objects.select_for_update(of=("self",)).select_related("application", "artifact").get(pk=version_id)
+        )
     except (Version.DoesNotExist, ValueError, TypeError):
         raise NotFound(f"there is no version {version_id}: register it first") from None
     if version.withdrawn_at is not None:

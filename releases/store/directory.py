@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
+import time
 from pathlib import Path
 from typing import BinaryIO
 
-from releases.store import StoredArtifact, StoreRefused
+from releases.store import StoredArtifact, StoreRefused, checked_key, key_of
 
 PIECE = 2**20
-_SHA256 = re.compile(r"\A[0-9a-f]{64}\Z")
-_KEY = re.compile(r"\Asha256/[0-9a-f]{2}/[0-9a-f]{64}\Z")
+LEFT_AFTER = 86_400.0
+"""Seconds after which a temporary file is one that a killed process left: no upload takes longer."""
 
 
 class DirectoryStore:
@@ -25,12 +25,11 @@ class DirectoryStore:
 
     def put(self, stream: BinaryIO, sha256: str, max_size: int) -> StoredArtifact:
         """Stream to a temporary file, compare, and only then give it its name. Raises StoreRefused."""
-        if not _SHA256.match(sha256):
-            raise StoreRefused("an artifact's sha256 is 64 hexadecimal digits in small letters", code="sha256")
-        key = f"sha256/{sha256[:2]}/{sha256}"
+        key = key_of(sha256)
         folder = (self.root / key).parent
         for each in (self.root, folder.parent, folder):  # `parents=True` would leave the upper ones open to others
             each.mkdir(mode=0o700, exist_ok=True)
+        self._forget_left_over()
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".put-")
         try:
             with os.fdopen(handle, "wb") as sink:
@@ -57,10 +56,14 @@ class DirectoryStore:
         """Forget the bytes."""
         self._path(key).unlink(missing_ok=True)
 
+    def _forget_left_over(self) -> None:
+        for left in self.root.glob("sha256/*/.put-*"):
+            with contextlib.suppress(FileNotFoundError):
+                if left.stat().st_mtime < time.time() - LEFT_AFTER:
+                    left.unlink()
+
     def _path(self, key: str) -> Path:
-        if not _KEY.match(key):
-            raise StoreRefused(f"{key[:100]!r} is no key of this store", code="bad_key")
-        return self.root / key
+        return self.root / checked_key(key)
 
 
 def _copy(stream: BinaryIO, sink: BinaryIO, sha256: str, max_size: int) -> int:

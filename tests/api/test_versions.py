@@ -1,5 +1,6 @@
 """Versions over HTTP."""
 
+import base64
 import hashlib
 import io
 import tarfile
@@ -11,6 +12,7 @@ from deployments import lifecycle
 from releases.models import Version
 from tests.api.conftest import MISSING, person
 from tests.deployments.conftest import ALICE, SPEC
+from tests.releases.keys import key, needs_ssh_keygen, signature
 
 HERE = "/api/deployments/versions"
 GOOD = {
@@ -155,3 +157,75 @@ def test_who_runs_staging_alone_does_not_withdraw_what_production_uses(api, flee
     path = f"{HERE}/{version['id']}/withdraw"
     assert api.post(path, {"reason": "x"}, as_="stan").status_code == 403
     assert api.post(path, {"reason": "x"}, as_="rita").status_code == 200
+
+
+def test_bytes_of_the_same_application_are_attached_by_their_sha256_alone(api, store):
+    octets, sha256 = archive()
+    numbers = ("1.0.0", "1.0.1")
+    first, second = (api.post(HERE, {**GOOD, "version": n}, as_="cid").json()["id"] for n in numbers)
+    path = f"{HERE}/{second}/artifact?sha256={sha256}"
+    missing = api("PUT", path, as_="cid", Content_Length="0")
+    assert (missing.status_code, missing.json()["type"]) == (404, "urn:aureus:problem:bytes_unknown")
+    api("PUT", f"{HERE}/{first}/artifact?sha256={sha256}", octets, as_="cid")
+    for _ in range(2):
+        answer = api("PUT", path, as_="cid", Content_Length="0")
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["artifact"] == {"sha256": sha256, "size": len(octets)}
+    assert Version.objects.get(pk=second).digest != Version.objects.get(pk=first).digest
+
+
+def test_a_sha256_alone_gives_nobody_the_bytes_of_another_application(api, store):
+    octets, sha256 = archive()
+    theirs = api.post(HERE, GOOD, as_="cid").json()["id"]
+    api("PUT", f"{HERE}/{theirs}/artifact?sha256={sha256}", octets, as_="cid")
+    ours = api.post(HERE, {**GOOD, "workflowSpec": {**SPEC, "id": "other"}}, as_="cid").json()["id"]
+    here, nothing = f"{HERE}/{ours}/artifact?sha256=", {"as_": "cid", "Content_Length": "0"}
+    known, unknown = (api("PUT", here + one, **nothing) for one in (sha256, "0" * 64))
+    assert known.status_code == unknown.status_code == 404
+    assert known.json()["detail"] == unknown.json()["detail"]
+    assert Version.objects.get(pk=ours).artifact is None
+    sent = api("PUT", f"{HERE}/{ours}/artifact?sha256={sha256}", octets, as_="cid")
+    assert sent.status_code == 200
+    assert len([file for file in store.rglob("*") if file.is_file()]) == 1
+
+
+def test_bytes_that_the_store_has_lost_are_asked_for_again(api, store):
+    octets, sha256 = archive()
+    version = api.post(HERE, GOOD, as_="cid").json()["id"]
+    path = f"{HERE}/{version}/artifact?sha256={sha256}"
+    api("PUT", path, octets, as_="cid")
+    [file] = [file for file in store.rglob("*") if file.is_file()]
+    file.unlink()
+    assert api("PUT", path, as_="cid", Content_Length="0").status_code == 404
+    assert api("PUT", path, octets, as_="cid").status_code == 200
+    assert file.read_bytes() == octets
+
+
+def test_a_store_that_does_not_answer_is_said_with_503(api, settings, monkeypatch):
+    for name, value in (("ARTIFACT_STORE", "s3://our-bucket"), ("S3_ENDPOINT_URL", "http://127.0.0.1:1"),
+                        ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")):  # fmt: skip
+        monkeypatch.setitem(settings.AUREUS._values, name, value)
+    octets, sha256 = archive()
+    version = api.post(HERE, GOOD, as_="cid").json()["id"]
+    answer = api("PUT", f"{HERE}/{version}/artifact?sha256={sha256}", octets, as_="cid")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:aureus:problem:store_down")
+    assert answer.headers["Retry-After"] == "10"
+    assert Version.objects.get().artifact is None
+
+
+@needs_ssh_keygen
+def test_a_signature_comes_with_the_archive_or_after_it(api, store, tmp_path):
+    octets, sha256 = archive()
+    ada, eve = key(tmp_path, "ada"), key(tmp_path, "eve")
+    path = f"{HERE}/{api.post(HERE, GOOD, as_='cid').json()['id']}/artifact"
+    sent = {"X_Artifact_Sha256": sha256, "as_": "cid"}
+    refused = api("PUT", path, octets, X_Artifact_Signature="no base64!", **sent)
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (400, "signature")
+    signed = base64.b64encode(signature(ada, sha256)).decode()
+    answer = api("PUT", path, octets, X_Artifact_Signature=signed, **sent)
+    assert answer.status_code == 200, answer.content
+    assert [each["by"] for each in answer.json()["signatures"]] == ["cid"]
+    answer = api("PUT", f"{path}/signature", signature(eve, sha256), as_="anna")
+    assert [each["by"] for each in answer.json()["signatures"]] == ["cid", "anna"]
+    assert api("PUT", f"{path}/signature", b"x" * 2**20, as_="anna").status_code == 400
+    assert api("PUT", f"{path}/signature", as_="anna").status_code == 400

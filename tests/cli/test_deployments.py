@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from deployments import lifecycle
 from deployments.models import Deployment
@@ -16,6 +17,7 @@ from releases.models import Version
 from tests.cli.conftest import SPEC, deployment_of, run, speak_as
 from tests.deployments.conftest import BOB
 from tests.deployments.test_lifecycle import fail_verify_by_deadline
+from tests.releases.keys import key, needs_ssh_keygen, signature
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 
@@ -278,3 +280,43 @@ def test_retrying_a_convergence_says_how_it_is_done(world):
     done = run("retry", str(convergence.pk))
     assert done.code == 1
     assert "run aureus converge again" in done.err
+
+
+def test_an_archive_that_the_application_has_is_not_sent_again(world, spec, archive):
+    first = run("version", "register", str(spec), "--version", "1.0.0", "--artifact", str(archive))
+    assert first.code == 0
+    kept = next(path for path in Path(settings.AUREUS.ARTIFACT_DIR).rglob("*") if path.is_file())
+    # Had the bytes come once more, the file would have been written anew.
+    before = kept.stat().st_ino
+    again = run("version", "register", str(spec), "--version", "1.0.1", "--artifact", str(archive))
+    assert (again.code, kept.stat().st_ino) == (0, before)
+    assert len({version.artifact_id for version in Version.objects.all()}) == 1
+
+
+@needs_ssh_keygen
+def test_an_archive_is_signed_where_the_command_runs(world, spec, archive, tmp_path):
+    ada, eve = key(tmp_path, "ada"), key(tmp_path, "eve")
+    words = ("version", "register", str(spec), "--version", "1.0.0", "--artifact", str(archive))
+    done = run(*words, "--sign", str(ada), "--json")
+    assert done.code == 0, done.err
+    version, sha256 = done.json["id"], done.json["artifact"]["sha256"]
+    assert len(done.json["signatures"]) == 1
+    file = tmp_path / "by-hand.sig"
+    file.write_bytes(signature(eve, sha256))
+    done = run("version", "sign", version, "--signature", str(file))
+    assert done.out == f"shop@1.0.0 has 2 signature(s) of {sha256[:12]}…\n"
+    other = tmp_path / "other.tar"
+    other.write_bytes(b"other")
+    for wrong, word in (
+        (("version", "sign", version), "say --key KEY"),
+        (("version", "sign", version, "--key", str(tmp_path / "none")), "there is no key"),
+        (("version", "sign", version, "--key", str(ada), "--artifact", str(other)), "is not what was sent"),
+        ((*words[:5], "--sign", str(ada)), "only an archive can be signed"),
+        ((*words, "--sign", str(ada), "--signature", str(file)), "not both"),
+    ):
+        done = run(*wrong)
+        assert done.code == 2, wrong
+        assert word in done.err
+    done = run("version", "sign", version, "--key", str(other))
+    assert done.code == 1
+    assert "ssh-keygen has not signed with" in done.err

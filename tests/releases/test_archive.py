@@ -17,15 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aureus.journal.actor import Actor
+from aureus.journal.refusals import Invalid
+from releases import registry
 from releases.archive import Inspection, Limits, UnsafeArchive, inspect
+from releases.models import Artifact, Version
+from releases.store.directory import DirectoryStore
+from tests.releases import hostile_archives
+from tests.releases.hostile_archives import link, member
 
-
-def member(name: str, **changed: object) -> tarfile.TarInfo:
-    """A tar member as the standard library writes it."""
-    made = tarfile.TarInfo(name)
-    for field, value in changed.items():
-        setattr(made, field, value)
-    return made
+SPEC = {"id": "shop", "name": "Shop", "tasks": [{"id": "ask", "tool": "http", "params": {"path": "/health"}}]}
 
 
 def plain(*members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
@@ -38,10 +39,6 @@ def plain(*members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes], form: int =
                 info.size = len(contents)
             tar.addfile(info, io.BytesIO(contents))
     return sink.getvalue()
-
-
-def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
-    return member(name, type=kind, linkname=target)
 
 
 def refused(archive: bytes, limits: Limits | None = None) -> UnsafeArchive:
@@ -212,3 +209,26 @@ def test_what_gnu_tar_writes_is_read(tmp_path: Path, form: str) -> None:
     subprocess.run(["tar", "-C", tmp_path / "src", f"--format={form}", "-czf", tmp_path / "a.tgz", "."], check=True)
     with (tmp_path / "a.tgz").open("rb") as stream:
         assert inspect(stream).unpacked_size == 5
+
+
+def attach(version: Version, octets: bytes, store: DirectoryStore) -> Version:
+    sha256 = hashlib.sha256(octets).hexdigest()
+    stream = io.BytesIO(octets)
+    return registry.attach(version.pk, stream, sha256=sha256, store=store, max_size=2**30, actor=Actor("ci"))
+
+
+def test_no_hostile_archive_becomes_the_artifact_of_a_version(db: None, tmp_path: Path) -> None:
+    """What is not attached is sent to no host: the files of a release come from its version's artifact alone."""
+    attacks, store = list(hostile_archives.rows()), DirectoryStore(tmp_path)
+    assert len({octets for _, octets, _ in attacks}) == len({name for name, *_ in attacks}) >= 30
+    version, _ = registry.register(SPEC, "1.0.0", actor=Actor("ci"))
+    for name, octets, words in attacks:
+        with pytest.raises(Invalid) as refusal:
+            attach(version, octets, store)
+        assert refusal.value.code == "unsafe_archive", name
+        assert words in refusal.value.sentence, name
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()], name
+    version.refresh_from_db()
+    assert version.artifact is None
+    assert not Artifact.objects.exists()
+    assert attach(version, hostile_archives.PLAIN, store).artifact is not None
