@@ -213,6 +213,14 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         _ignored("JAEGER_ENDPOINT", "no tracer is built in"),
         Setting("SLACK_WEBHOOK", kinds.HTTP, None, "Where notifications are posted.", secret=True, workers_only=True),
     ),
+    "Workflows": (
+        Setting(
+            "WORKFLOW_POLICY",
+            kinds.one_of("default", "strict", "permissive"),
+            "default",
+            "Rules that the workflow spec of a new version must keep: see docs/workflows.md.",
+        ),
+    ),
     "Hosts": (
         Setting(
             "HOST_LOOK_INTERVAL",

@@ -16,7 +16,10 @@ PURE_ROOTS = (
     *sorted((ROOT / "deployments" / "engine").glob("*.py")),
     *(ROOT / "health" / f"{name}.py" for name in ("verdicts", "replay", "sequential", "baseline", "specs", "quiet")),
     *(ROOT / "health" / "sources" / f"{name}.py" for name in ("promql", "log_lines")),
-    *(ROOT / "releases" / f"{name}.py" for name in ("semver", "spec", "gates", "risk")),
+    *(
+        ROOT / "releases" / f"{name}.py"
+        for name in ("semver", "spec", "spec_reading", "checker", "workflow", "gates", "risk")
+    ),
 )
 # A pure function gets its facts and `now`; it looks neither at the world nor at a clock or a die.
 WORLDLY = {
