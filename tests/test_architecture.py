@@ -15,6 +15,7 @@ FLOOR = {"journal", "clock", "lease", "fetch"}
 PURE_ROOTS = (
     *sorted((ROOT / "deployments" / "engine").glob("*.py")),
     *(ROOT / "health" / f"{name}.py" for name in ("verdicts", "replay", "sequential", "baseline", "specs", "quiet")),
+    *(ROOT / "health" / "runs" / f"{name}.py" for name in ("choosing", "decide", "facts", "filling", "plan", "settle")),
     *(ROOT / "health" / "sources" / f"{name}.py" for name in ("promql", "log_lines")),
     *(
         ROOT / "releases" / f"{name}.py"

@@ -72,7 +72,8 @@ def test_a_spec_that_cannot_run_is_refused_with_its_places(api):
     ]
 
 
-RISKY = {**SPEC, "tasks": [{"id": "pay", "tool": "noop", "riskTier": "CRITICAL"}]}
+PAY = {"id": "pay", "tool": "noop", "riskTier": "CRITICAL"}
+RISKY = {**SPEC, "tasks": [PAY]}
 
 
 def test_a_spec_that_breaks_a_rule_of_the_servers_policy_is_refused_with_each_finding(api, settings):
@@ -90,7 +91,7 @@ def test_a_spec_that_breaks_a_rule_of_the_servers_policy_is_refused_with_each_fi
 
 
 def test_a_version_answers_with_its_warnings_and_is_the_same_version_under_a_stricter_policy(api, settings):
-    spec = {**RISKY, "tasks": [{**RISKY["tasks"][0], "requiredPermissions": ["pay"]}]}
+    spec = {**SPEC, "tasks": [{**PAY, "requiredPermissions": ["pay"]}]}
     made = api.post(HERE, {**GOOD, "workflowSpec": spec}, as_="cid")
     assert made.status_code == 201
     [warning] = made.json()["warnings"]
