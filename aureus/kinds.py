@@ -65,6 +65,10 @@ def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+def _each(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda text: tuple(parse(word) for word in _words(text))
+
+
 def one_of(*allowed: str) -> Kind:
     """A word out of a closed list, in any case."""
 
@@ -88,5 +92,6 @@ SPAN = Kind("time span", _measured(SPANS, "s", "24h"))
 WORDS = Kind("comma-separated list", _words)
 FOLDER = Kind("folder", str)
 HTTP = Kind("http(s) address", _url(("http", "https")))
+HTTPS = Kind("comma-separated http(s) addresses", _each(_url(("http", "https"))))
 POSTGRES = Kind("PostgreSQL address", _url(("postgresql", "postgres")))
 REDIS = Kind("Redis address", _url(("redis", "rediss")))

@@ -220,6 +220,13 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "default",
             "Rules that the workflow spec of a new version must keep: see docs/workflows.md.",
         ),
+        Setting(
+            "WORKFLOW_ADDRESSES",
+            kinds.HTTPS,
+            "",
+            "Servers that `http` tasks of workflow runs may ask although their addresses are private; a task's `path` "
+            "is asked at the first one. Public addresses need not be listed.",
+        ),
     ),
     "Hosts": (
         Setting(

@@ -7,9 +7,13 @@ from django.conf import settings
 
 from deployments import execution, hints, leases, smoke, watching
 from deployments.fleet import looking
-from deployments.hints import hint, hint_smoke
+from deployments.hints import hint, hint_smoke, hint_workflow
 from deployments.outside import real
 from health import canaries
+from health.runs import carrying
+from health.runs import lifecycle as runs
+from health.runs.tools import Addresses
+from health.runs.tools import tools as workflow_tools
 
 
 @shared_task(name=hints.ADVANCE)
@@ -31,6 +35,8 @@ def sweep() -> None:
         hint(deployment_id, lane)
     for run in smoke.due():
         hint_smoke(run)
+    for workflow_run in runs.due():
+        hint_workflow(workflow_run)
 
 
 @shared_task(name="sample open windows")
@@ -49,6 +55,13 @@ def look_at_hosts() -> None:
 def run_smoke(run: str) -> None:
     """Carry out a smoke run that CI asked for."""
     smoke.carry_out_asked(run, real(), hint)
+
+
+@shared_task(name=hints.WORKFLOW, time_limit=700, soft_time_limit=660)
+def run_workflow(run: str) -> None:
+    """Carry a run of a workflow on; one try of a task may take ten minutes."""
+    tools = workflow_tools(Addresses.of(settings.AUREUS.WORKFLOW_ADDRESSES))
+    carrying.work_on(run, tools, hint_workflow)
 
 
 @shared_task(name=hints.CANARY)

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from aureus.cli import access, deploying, examining, fleet, following, group, hosts, judging, people, running, versions
+from aureus.cli import (
+    access,
+    deploying,
+    examining,
+    fleet,
+    following,
+    group,
+    hosts,
+    judging,
+    people,
+    running,
+    versions,
+    workflows,
+)
 
 app = group.make(no_args_is_help=True, help="Aureus: deployments to plain servers that undo themselves when they fail.")
 running.add_to(app)
@@ -18,6 +31,7 @@ judging.add_to(app)
 app.add_typer(hosts.app, name="hosts")
 access.add_to(app)
 app.add_typer(versions.app, name="version")
+app.add_typer(workflows.app, name="workflow")
 deploying.add_to(app)
 following.add_to(app)
 people.add_to(app)

@@ -19,7 +19,7 @@ LEASE = timedelta(seconds=20)
 
 
 def workflow(random_: random.Random, size: int) -> dict[str, Any]:
-    """A spec of that many tasks: joins, decisions, retries, both kinds of compensation, and calls that cannot repeat."""
+    """A spec of that many tasks: joins, decisions, retries, compensations, and calls that cannot repeat."""
     tasks: list[dict[str, Any]] = []
     for number in range(size):
         before = [f"t{n}" for n in range(max(0, number - 30), number)]

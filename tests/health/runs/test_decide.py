@@ -235,7 +235,7 @@ def test_every_random_life_ends_right(seed):
         assert run.facts.cancelled or any(part.status is TaskStatus.FAILED for part in forward.values())
         owed = {name for part in forward.values() if (name := undo_of(run.plan, part))}
         assert owed == {part.task for part in back}, "each is taken back by one part"
-        ends = {part.task: part.ended_at for part in forward.values() if part.status is TaskStatus.PASSED}
+        ends = {part.task: part.ended_at or BEGAN for part in forward.values() if part.status is TaskStatus.PASSED}
         own = [ends[part.task] for part in back if part.task in ends]
         assert own == sorted(own, reverse=True), "the last done is taken back first"
         turned = min((i for i, (way, _) in enumerate(run.begun) if way is Way.BACK), default=len(run.begun))
