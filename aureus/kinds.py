@@ -65,6 +65,15 @@ def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+def _fraction(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text.strip()) or not low <= float(text) <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(text)
+
+    return parse
+
+
 def _each(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(parse(word) for word in _words(text))
 
@@ -82,6 +91,10 @@ def one_of(*allowed: str) -> Kind:
 
 def whole(low: int, high: int) -> Kind:
     return Kind(f"number {low}-{high}", _whole(low, high))
+
+
+def fraction(low: float, high: float) -> Kind:
+    return Kind(f"number {low:g}-{high:g}", _fraction(low, high))
 
 
 TEXT = Kind("text", str)

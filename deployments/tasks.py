@@ -5,15 +5,13 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from deployments import execution, hints, leases, smoke, watching
+from deployments import execution, hints, leases, smoke, tools, watching
 from deployments.fleet import looking
 from deployments.hints import hint, hint_smoke, hint_workflow
 from deployments.outside import real
 from health import canaries
 from health.runs import carrying
 from health.runs import lifecycle as runs
-from health.runs.tools import Addresses
-from health.runs.tools import tools as workflow_tools
 
 
 @shared_task(name=hints.ADVANCE)
@@ -60,8 +58,7 @@ def run_smoke(run: str) -> None:
 @shared_task(name=hints.WORKFLOW, time_limit=700, soft_time_limit=660)
 def run_workflow(run: str) -> None:
     """Carry a run of a workflow on; one try of a task may take ten minutes."""
-    tools = workflow_tools(Addresses.of(settings.AUREUS.WORKFLOW_ADDRESSES))
-    carrying.work_on(run, tools, hint_workflow)
+    carrying.work_on(run, tools.configured(settings.AUREUS), hint_workflow)
 
 
 @shared_task(name=hints.CANARY)

@@ -29,7 +29,7 @@ class Asked:
 
 
 Tool = Callable[[Asked], Answer]
-NAMES = frozenset({"noop", "wait", "http"})
+NAMES = frozenset({"noop", "wait", "http", "llm"})
 """The tools that every server has."""
 
 
@@ -66,7 +66,7 @@ class Addresses:
 
 
 def tools(addresses: Addresses) -> dict[str, Tool]:
-    """Every tool by its name."""
+    """The tools that need nobody else, by name; `llm` is in a file of its own."""
     return {"noop": noop, "wait": wait, "http": lambda asked: http(asked, addresses)}
 
 

@@ -96,7 +96,9 @@ def test_a_run_that_cannot_be_is_refused_with_what_to_do(api):
     shell = registered(api, {**SPEC, "tasks": [{"id": "a", "tool": "shell"}]})
     refused = api.post(RUNS, {"versionId": shell}, as_="cid")
     assert refused.status_code == 409
-    assert "needs tools that this server does not have: shell; there is: http, noop, wait" in refused.json()["detail"]
+    assert (
+        "needs tools that this server does not have: shell; there is: http, llm, noop, wait" in refused.json()["detail"]
+    )
     assert api.post(RUNS, {"versionId": MISSING}, as_="cid").status_code == 404
     for body in ({}, {"versionId": "x"}, {"versionId": shell, "params": []}, {"versionId": shell, "more": 1}):
         assert api.post(RUNS, body, as_="cid").status_code == 400, body
@@ -133,6 +135,22 @@ def test_http_tasks_of_runs_go_to_the_servers_that_the_configuration_names(api, 
         finally:
             settings.AUREUS._values["WORKFLOW_ADDRESSES"] = ()
     assert api.get(f"{RUNS}/{told['id']}", as_="vera").json()["status"] == "passed"
+
+
+def test_an_llm_task_asks_the_server_of_the_configuration_by_its_key(api, settings):
+    spec = {**SPEC, "tasks": [{"id": "a", "tool": "llm", "params": {"prompt": "${params.what}"}}]}
+    said = {"choices": [{"message": {"content": "42"}}], "usage": {}}
+    with site({"/chat/completions": lambda _: (200, said)}) as web:
+        before = dict(settings.AUREUS._values)
+        settings.AUREUS._values |= {"OPENAI_API_KEY": "sk-canary", "OPENAI_BASE_URL": web.url, "LLM_MODEL": "small"}
+        try:
+            told = api.post(RUNS, {"versionId": registered(api, spec), "params": {"what": "?"}}, as_="cid").json()
+            work()
+        finally:
+            settings.AUREUS._values.update(before)
+    [task] = api.get(f"{RUNS}/{told['id']}", as_="vera").json()["tasks"]
+    assert (task["status"], task["output"]["text"], task["output"]["model"]) == ("passed", "42", "small")
+    assert web.asked[0].headers["authorization"] == "Bearer sk-canary"
 
 
 def test_the_metrics_count_runs_by_how_they_ended(api):
