@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aureus.settings")
 
 from aureus import broker, servers
 
-QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
+QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "workflow", "notify")
 TICK = 1.0
 LOOK_EVERY = 5.0
 """Seconds between two rounds of looking at hosts; which hosts are due is a matter of rows."""

@@ -74,6 +74,19 @@ def _store(text: str) -> str:
     return chosen.rstrip("/")
 
 
+def _fraction(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text.strip()) or not low <= float(text) <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(text)
+
+    return parse
+
+
+def _each(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda text: tuple(parse(word) for word in _words(text))
+
+
 def one_of(*allowed: str) -> Kind:
     """A word out of a closed list, in any case."""
 
@@ -89,6 +102,10 @@ def whole(low: int, high: int) -> Kind:
     return Kind(f"number {low}-{high}", _whole(low, high))
 
 
+def fraction(low: float, high: float) -> Kind:
+    return Kind(f"number {low:g}-{high:g}", _fraction(low, high))
+
+
 TEXT = Kind("text", str)
 BOOLEAN = Kind("true \\| false", _boolean)
 PORT = Kind("port", _whole(1, 65535))
@@ -97,6 +114,7 @@ SPAN = Kind("time span", _measured(SPANS, "s", "24h"))
 WORDS = Kind("comma-separated list", _words)
 FOLDER = Kind("folder", str)
 HTTP = Kind("http(s) address", _url(("http", "https")))
+HTTPS = Kind("comma-separated http(s) addresses", _each(_url(("http", "https"))))
 POSTGRES = Kind("PostgreSQL address", _url(("postgresql", "postgres")))
 REDIS = Kind("Redis address", _url(("redis", "rediss")))
 STORE = Kind("directory \\| s3://bucket/prefix", _store)

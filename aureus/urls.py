@@ -7,7 +7,7 @@ from aureus.accounts.api import Login
 from aureus.api import metering, problems
 from aureus.api.door import door
 from aureus.api.schema import Schema
-from deployments.api import configurations, deployments, environments, people, reading, smoke
+from deployments.api import configurations, deployments, environments, people, reading, smoke, workflows
 from health import endpoints
 from releases import api as releases
 from releases import evidence_api as evidence
@@ -56,6 +56,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{DEPLOYMENT}/gate-checks", door(reading.GateChecks), name="deployment-gate-checks"),
     path(f"{DEPLOYMENT}/can-promote", door(reading.CanPromote), name="deployment-can-promote"),
     path(f"{DEPLOYMENT}/explain", door(reading.Explain), name="deployment-explain"),
+    path("api/workflows/runs", door(workflows.Runs), name="workflow-runs"),
+    path("api/workflows/runs/<uuid:run_id>", door(workflows.OneRun), name="workflow-run"),
+    path("api/workflows/runs/<uuid:run_id>/cancel", door(workflows.CancelRun), name="workflow-run-cancel"),
     path("api/environments", door(environments.Environments), name="environments"),
     path("api/environments/<str:name>", door(environments.OneEnvironment), name="environment"),
     path("api/environments/<str:name>/hosts", door(environments.EnvironmentHosts), name="environment-hosts"),

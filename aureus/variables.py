@@ -54,8 +54,6 @@ def _of_environment(prefix: str, hosts: str) -> tuple[Setting, ...]:
     )
 
 
-NO_MODEL = "Aureus calls no language model"
-
 GROUPS: dict[str, tuple[Setting, ...]] = {
     "Server": (
         Setting(
@@ -238,6 +236,34 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         _ignored("JAEGER_ENDPOINT", "no tracer is built in"),
         Setting("SLACK_WEBHOOK", kinds.HTTP, None, "Where notifications are posted.", secret=True, workers_only=True),
     ),
+    "Workflows": (
+        Setting(
+            "WORKFLOW_POLICY",
+            kinds.one_of("default", "strict", "permissive"),
+            "default",
+            "Rules that the workflow spec of a new version must keep: see docs/workflows.md.",
+        ),
+        Setting(
+            "WORKFLOW_ADDRESSES",
+            kinds.HTTPS,
+            "",
+            "Servers that `http` tasks of workflow runs may ask although their addresses are private; a task's `path` "
+            "is asked at the first one. Public addresses need not be listed.",
+        ),
+        Setting(
+            "LLM_PROVIDER",
+            kinds.one_of("openai", "anthropic"),
+            "openai",
+            "Which language model's server an `llm` task asks that does not say so itself.",
+        ),
+        Setting("LLM_MODEL", kinds.TEXT, "gpt-4", "The model that it asks for."),
+        Setting("LLM_TEMPERATURE", kinds.fraction(0, 2), "0.7", "How freely the model answers."),
+        Setting("LLM_MAX_TOKENS", kinds.whole(1, 1_000_000), "2048", "Longest answer in tokens."),
+        Setting("OPENAI_API_KEY", kinds.TEXT, None, "Key for OpenAI.", secret=True, workers_only=True),
+        Setting("ANTHROPIC_API_KEY", kinds.TEXT, None, "Key for Anthropic.", secret=True, workers_only=True),
+        Setting("OPENAI_BASE_URL", kinds.HTTP, "https://api.openai.com/v1", "A server with OpenAI's protocol."),
+        Setting("ANTHROPIC_BASE_URL", kinds.HTTP, "https://api.anthropic.com", "A server with Anthropic's protocol."),
+    ),
     "Hosts": (
         Setting(
             "HOST_LOOK_INTERVAL",
@@ -250,12 +276,6 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     ),
     "Accepted and ignored": (
         _ignored("EVENT_LOG_BASE_DIR", "events are rows of PostgreSQL; read them at `/api/deployments/:id/events`"),
-        _ignored("LLM_PROVIDER", NO_MODEL),
-        _ignored("LLM_MODEL", NO_MODEL),
-        _ignored("LLM_TEMPERATURE", NO_MODEL),
-        _ignored("LLM_MAX_TOKENS", NO_MODEL),
-        _ignored("OPENAI_API_KEY", NO_MODEL, secret=True),
-        _ignored("ANTHROPIC_API_KEY", NO_MODEL, secret=True),
         _ignored("NPM_TOKEN", "used by CI alone", secret=True),
         _ignored("DOCKER_USERNAME", "used by CI alone"),
         _ignored("DOCKER_PASSWORD", "used by CI alone", secret=True),

@@ -11,6 +11,7 @@ log = structlog.get_logger(__name__)
 STALE = 60
 """Seconds after which a hint is not worth following: the sweep has given a newer one."""
 ADVANCE, TRANSFER, SMOKE = "advance deployment", "send release to hosts", "run smoke tests"
+WORKFLOW = "advance workflow run"
 CANARY = "answer canary"
 """Tasks by name: their module brings the SSH drivers along, which the web has no use for."""
 IMPATIENT = {
@@ -34,6 +35,11 @@ def hint(deployment_id: str, lane: str) -> bool:
 def hint_smoke(run: str) -> bool:
     """Tell a worker of a smoke run that was asked for."""
     return publish(SMOKE, [run], "smoke")
+
+
+def hint_workflow(run: str) -> bool:
+    """Tell a worker to look at a run of a workflow."""
+    return publish(WORKFLOW, [run], "workflow")
 
 
 def publish(task: str, args: list[str], queue: str) -> bool:

@@ -15,7 +15,7 @@ from deployments.engine.status import OPEN
 from deployments.engine.truth import Standing
 from deployments.models import Deployment, Endpoint, Incident, Installation, Step
 from health import canaries
-from health.models import SmokeRun, Window
+from health.models import SmokeRun, Window, WorkflowRun
 
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Seconds; the upper bounds of a workflow's duration."""
@@ -25,6 +25,9 @@ WORKFLOWS = f"""
     FROM {SmokeRun._meta.db_table} run
     CROSS JOIN LATERAL jsonb_array_elements(run.results) WITH ORDINALITY AS result(value, place)
     WHERE run.verdict <> '' AND run.tests->(place::int - 1) ? 'workflowId'
+    UNION ALL
+    SELECT status, extract(epoch FROM ended_at - started_at)::float FROM {WorkflowRun._meta.db_table}
+    WHERE ended_at IS NOT NULL
 """
 
 
@@ -104,13 +107,16 @@ def _fleet() -> Iterator[Metric]:
 
 
 def _workflows() -> Iterator[Metric]:
-    """A workflow execution is one workflow test of a smoke run."""
+    """A workflow execution is one workflow test of a smoke run, or one run of a version's workflow.
+
+    Cancelling is a person's choice: it is counted as an execution, not as an error.
+    """
     done = _query(WORKFLOWS)
     total = CounterMetricFamily("aureus_workflow_executions", "Workflow executions by status.", labels=["status"])
-    for status in ("passed", "failed"):
+    for status in ("passed", "failed", "cancelled"):
         total.add_metric([status], sum(found == status for found, _ in done))
     yield total
-    failed = sum(found != "passed" for found, _ in done)
+    failed = sum(found == "failed" for found, _ in done)
     yield CounterMetricFamily("aureus_workflow_errors", "Workflow executions that failed.", value=failed)
     seconds = [duration or 0.0 for _, duration in done]
     buckets = [(str(bound), float(sum(s <= bound for s in seconds))) for bound in BOUNDS]

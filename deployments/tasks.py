@@ -5,11 +5,13 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from deployments import execution, hints, leases, smoke, watching
+from deployments import execution, hints, leases, smoke, tools, watching
 from deployments.fleet import looking
-from deployments.hints import hint, hint_smoke
+from deployments.hints import hint, hint_smoke, hint_workflow
 from deployments.outside import real
 from health import canaries
+from health.runs import carrying
+from health.runs import lifecycle as runs
 
 
 @shared_task(name=hints.ADVANCE)
@@ -31,6 +33,8 @@ def sweep() -> None:
         hint(deployment_id, lane)
     for run in smoke.due():
         hint_smoke(run)
+    for workflow_run in runs.due():
+        hint_workflow(workflow_run)
 
 
 @shared_task(name="sample open windows")
@@ -49,6 +53,12 @@ def look_at_hosts() -> None:
 def run_smoke(run: str) -> None:
     """Carry out a smoke run that CI asked for."""
     smoke.carry_out_asked(run, real(), hint)
+
+
+@shared_task(name=hints.WORKFLOW, time_limit=700, soft_time_limit=660)
+def run_workflow(run: str) -> None:
+    """Carry a run of a workflow on; one try of a task may take ten minutes."""
+    carrying.work_on(run, tools.configured(settings.AUREUS), hint_workflow)
 
 
 @shared_task(name=hints.CANARY)

@@ -1,4 +1,4 @@
-"""Is it well: smoke runs, monitoring windows, their samples, and the canaries of Aureus itself.
+"""Is it well: smoke runs, monitoring windows, their samples, runs of workflows, and the canaries of Aureus itself.
 
 `subject` is a deployment's id, without a key up.
 """
@@ -11,6 +11,9 @@ from django.db import models
 
 from aureus.journal.models import ClockTimestamp
 from aureus.lease import Lease
+from health.runs.facts import OPEN, Cause, RunStatus, TaskStatus
+from health.runs.plan import Way
+from releases.models import Version
 
 
 class SmokeRun(Lease):
@@ -104,3 +107,68 @@ class Canary(models.Model):
 
     class Meta:
         verbose_name_plural = "canaries"
+
+
+class WorkflowRun(models.Model):
+    """One run of a version's workflow: its tasks are rows, and so is each compensation."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
+    params = models.JSONField(default=dict)
+    status = models.CharField(
+        max_length=20, default=RunStatus.PENDING.value, choices=[(s.value, s.value) for s in RunStatus]
+    )
+    reason = models.TextField(default="", blank=True)
+    cancel_reason = models.TextField(default="", blank=True)
+    asked_by = models.CharField(max_length=150)
+    at = models.DateTimeField(db_default=ClockTimestamp())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    wake_at = models.DateTimeField(null=True, blank=True, help_text="When somebody has to look at it again.")
+    hinted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["-at", "-id"]),
+            models.Index(fields=["wake_at"], condition=models.Q(wake_at__isnull=False), name="workflow_run_due"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=[s.value for s in RunStatus]), name="workflow_run_status"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ended_at=None, status__in=sorted(s.value for s in OPEN))
+                | (models.Q(ended_at__isnull=False) & ~models.Q(status__in=sorted(s.value for s in OPEN))),
+                name="workflow_run_ended",
+            ),
+        ]
+
+    @property
+    def stream(self) -> str:
+        """Its stream of events."""
+        return f"workflow-run:{self.id}"
+
+
+class TaskRun(Lease):
+    """One task of a run on one way: forward, or back as the compensation of a task."""
+
+    run = models.ForeignKey(WorkflowRun, on_delete=models.CASCADE, related_name="tasks")
+    task = models.CharField(max_length=128)
+    way = models.CharField(max_length=10, choices=[(w.value, w.value) for w in Way])
+    position = models.IntegerField()
+    cause = models.CharField(max_length=10, blank=True, choices=[(c.value, c.value) for c in Cause if c])
+    doubtful = models.BooleanField(default=False, help_text="Of some try nobody knows whether it happened.")
+    picked = models.JSONField(default=list, help_text="The followers that a decision picked.")
+    output = models.JSONField(default=dict)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["way", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "way", "task"], name="task_once_a_way"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=[s.value for s in TaskStatus]), name="task_run_status"
+            ),
+        ]

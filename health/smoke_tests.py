@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aureus.fetch import FetchError, fetch
-from health.workflows import FAILED, FAILURE, PASSED, SUCCESS, TaskFailed, execute, target
+from health.http_task import TaskFailed, target
+from health.workflows import FAILED, FAILURE, PASSED, SUCCESS, execute
 
 MAX_SMOKE_TESTS = 50
 TIMEOUT = 10.0

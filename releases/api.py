@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -81,9 +81,22 @@ class VersionShape(serializers.Serializer):
         return "withdrawn" if version.withdrawn_at else "registered"
 
 
+class FindingShape(serializers.Serializer):
+    rule = serializers.CharField()
+    severity = serializers.CharField(help_text="By the policy that holds now: error or warning.")
+    message = serializers.CharField()
+    tasks = serializers.ListField(child=serializers.CharField())
+    path = serializers.CharField(help_text="Where in the spec.")
+
+
 class WholeVersionShape(VersionShape):
     workflowSpec = serializers.JSONField(source="spec")
     signatures = SignatureShape(many=True, help_text="Whether they count is the target environment's to say.")
+    warnings = serializers.SerializerMethodField(help_text="What the checker finds in it and does not refuse.")
+
+    @extend_schema_field(FindingShape(many=True))
+    def get_warnings(self, version: Version) -> Any:
+        return FindingShape(registry.warnings(version, settings.AUREUS.WORKFLOW_POLICY), many=True).data
 
 
 class Versions(GenericAPIView):
@@ -103,13 +116,14 @@ class Versions(GenericAPIView):
     @extend_schema(
         operation_id="versions_register", summary="Register a version", tags=TAGS, request=VersionBody,
         responses={201: WholeVersionShape, 200: WholeVersionShape},
-        description="The same content again answers 200 with the same id; other content under a taken label is a 409.",
+        description="The same content again answers 200 with the same id; other content under a taken label is a 409. "
+        "What breaks the rules of WORKFLOW_POLICY is a 400 with each finding; what it only warns of is in `warnings`.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         asked = VersionBody.read(request)
         version, is_new = registry.register(
             asked["workflowSpec"], asked["version"], actor=actor_of(request), label=asked["createdBy"],
-            metadata=asked["metadata"],
+            metadata=asked["metadata"], policy=settings.AUREUS.WORKFLOW_POLICY,
         )  # fmt: skip
         return Response(WholeVersionShape(version).data, status=201 if is_new else 200)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -14,30 +14,43 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge, Unavailable
-from releases import semver, signing, spec
+from releases import checker, semver, signing, spec
 from releases.archive import Limits, UnsafeArchive, inspect
+from releases.checker import Finding, Severity
 from releases.models import Application, Artifact, Signature, Version
 from releases.store import ArtifactStore, StoreDown, StoreRefused
+from releases.workflow import MAX_ERRORS, Workflow
 
 MOST_SIGNATURES = 20
 """Of one version; each is asked about at every look at a waiting deployment."""
+POLICY = "default"
+"""The checker's policy where nobody has chosen one."""
 
 
 @transaction.atomic
 def register(
-    workflow: object, number: str, *, actor: Actor, label: str = "", metadata: Mapping[str, Any] | None = None
+    workflow: object,
+    number: str,
+    *,
+    actor: Actor,
+    label: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    policy: str = POLICY,
 ) -> tuple[Version, bool]:
     """Register a version; (version, whether it is new). The same content again is the same version.
 
+    policy: which of the checker's a new version has to pass; a version that is there already is not judged again.
     Raises Invalid for a label or spec that cannot be used, Conflict where the label stands for other content.
     """
-    clean, key, name, canonical = _checked(workflow, number)
+    clean, parsed, canonical = _checked(workflow, number)
+    key, name = parsed.id, parsed.name
     application, _ = Application.objects.get_or_create(key=key, defaults={"name": name})
     # Two at once for one label: the second waits here, and then finds the first one's version.
     Application.objects.select_for_update().get(pk=application.pk)
     known = Version.objects.filter(application=application, number=clean).select_related("application").first()
     if known is not None:
         return _same(known, canonical), False
+    _refuse_errors(checker.check(parsed, policy))
     version = Version.objects.create(
         application=application,
         number=clean,
@@ -53,18 +66,35 @@ def register(
     return version, True
 
 
-def _checked(workflow: object, number: str) -> tuple[str, str, str, bytes]:
+def _checked(workflow: object, number: str) -> tuple[str, Workflow, bytes]:
     try:
         clean = semver.normalise(number)
     except ValueError as error:
         raise Invalid(str(error), errors=[("version", str(error))]) from error
     try:
-        parsed = spec.parse(workflow)
+        parsed = spec.read(workflow)
         canonical = spec.canonical(workflow)
     except spec.SpecInvalid as error:
         errors = [(".".join(filter(None, ("workflowSpec", path))), message) for path, message in error.errors]
         raise Invalid("the workflow spec cannot be used", errors=errors) from error
-    return clean, parsed.id, parsed.name, canonical
+    return clean, parsed, canonical
+
+
+def _refuse_errors(findings: Sequence[Finding]) -> None:
+    """Raises Invalid with every finding that is an error; nothing is registered then."""
+    wrong = [one for one in findings if one.severity is Severity.ERROR]
+    if wrong:
+        errors = [(f"workflowSpec.{one.path}", f"{one.message} [{one.rule}]") for one in wrong[:MAX_ERRORS]]
+        raise Invalid("the workflow spec breaks the rules of this server", code="workflow_refused", errors=errors)
+
+
+def warnings(version: Version, policy: str) -> list[Finding]:
+    """What the checker finds in a version by this policy, errors too: it may have come in under a milder one."""
+    try:
+        return list(checker.check(spec.read(version.spec), policy))
+    except spec.SpecInvalid as invalid:
+        # Registered by a release that did not know the meaning of a field which this one does.
+        return [Finding("unreadable", Severity.ERROR, message, (), path) for path, message in invalid.errors]
 
 
 def _same(known: Version, canonical: bytes) -> Version:

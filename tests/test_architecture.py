@@ -15,8 +15,12 @@ FLOOR = {"journal", "clock", "lease", "fetch"}
 PURE_ROOTS = (
     *sorted((ROOT / "deployments" / "engine").glob("*.py")),
     *(ROOT / "health" / f"{name}.py" for name in ("verdicts", "replay", "sequential", "baseline", "specs", "quiet")),
+    *(ROOT / "health" / "runs" / f"{name}.py" for name in ("choosing", "decide", "facts", "filling", "plan", "settle")),
     *(ROOT / "health" / "sources" / f"{name}.py" for name in ("promql", "log_lines")),
-    *(ROOT / "releases" / f"{name}.py" for name in ("semver", "spec", "gates", "risk")),
+    *(
+        ROOT / "releases" / f"{name}.py"
+        for name in ("semver", "spec", "spec_reading", "checker", "workflow", "gates", "risk")
+    ),
     *sorted((ROOT / "releases" / "reports").glob("*.py")),
 )
 # A pure function gets its facts and `now`; it looks neither at the world nor at a clock or a die.

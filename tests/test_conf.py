@@ -72,7 +72,7 @@ def test_a_guide_file_for_production_is_accepted_as_it_stands_but_for_its_short_
     assert [problem.split()[0] for problem in problems_of(**guide)] == ["JWT_SECRET"]
     accepted = read(**guide | {"JWT_SECRET": LONG})
     assert accepted.AUREUS_ENV == "production"
-    assert [sentence.split()[0] for sentence in accepted.ignored] == ["LLM_PROVIDER", "METRICS_PORT"]
+    assert [sentence.split()[0] for sentence in accepted.ignored] == ["METRICS_PORT"]
 
 
 def test_all_mistakes_are_reported_at_once_in_plain_words() -> None:

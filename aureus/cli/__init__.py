@@ -22,6 +22,7 @@ from aureus.cli import (
     proving,
     running,
     versions,
+    workflows,
 )
 
 app = group.make(no_args_is_help=True, help="Aureus: deployments to plain servers that undo themselves when they fail.")
@@ -33,6 +34,7 @@ app.add_typer(hosts.app, name="hosts")
 access.add_to(app)
 app.add_typer(versions.app, name="version")
 app.add_typer(configuring.app, name="config")
+app.add_typer(workflows.app, name="workflow")
 proving.add_to(app)
 deploying.add_to(app)
 following.add_to(app)

@@ -24,6 +24,8 @@ WORKERS = (
     # A round of looks at hosts that hang, and a slow smoke run, leave one for sampling.
     ("watch", ("watch", "smoke"), 3),
     ("sweep", ("sweep", "notify"), 1),
+    # One try of a workflow's task may take ten minutes: nobody else waits behind it.
+    ("workflow", ("workflow",), 2),
 )
 
 

@@ -67,8 +67,45 @@ def test_a_spec_that_cannot_run_is_refused_with_its_places(api):
     spec = {"id": "shop", "name": "Shop", "tasks": [{"id": "a", "tool": "http", "dependsOn": ["b"]}]}
     told = api.post(HERE, {**GOOD, "workflowSpec": spec}, as_="cid").json()
     assert told["errors"] == [
-        {"path": "workflowSpec.tasks[0].dependsOn", "message": "names the task 'b', which does not exist"}
+        {
+            "path": "workflowSpec.tasks[0].dependsOn",
+            "message": "names the task 'b', which does not exist [unknown_dependency]",
+        }
     ]
+
+
+PAY = {"id": "pay", "tool": "noop", "riskTier": "CRITICAL"}
+RISKY = {**SPEC, "tasks": [PAY]}
+
+
+def test_a_spec_that_breaks_a_rule_of_the_servers_policy_is_refused_with_each_finding(api, settings):
+    refused = api.post(HERE, {**GOOD, "workflowSpec": RISKY}, as_="cid")
+    assert refused.status_code == 400
+    [only] = refused.json()["errors"]
+    assert only["path"] == "workflowSpec.tasks[0].requiredPermissions"
+    assert only["message"].endswith("[require_permissions_for_high_risk]")
+    settings.AUREUS._values["WORKFLOW_POLICY"] = "strict"
+    try:
+        assert len(api.post(HERE, {**GOOD, "workflowSpec": RISKY}, as_="cid").json()["errors"]) == 2
+    finally:
+        settings.AUREUS._values["WORKFLOW_POLICY"] = "default"
+    assert not Version.objects.exists()
+
+
+def test_a_version_answers_with_its_warnings_and_is_the_same_version_under_a_stricter_policy(api, settings):
+    spec = {**SPEC, "tasks": [{**PAY, "requiredPermissions": ["pay"]}]}
+    made = api.post(HERE, {**GOOD, "workflowSpec": spec}, as_="cid")
+    assert made.status_code == 201
+    [warning] = made.json()["warnings"]
+    assert (warning["rule"], warning["severity"]) == ("require_compensation_for_critical", "warning")
+    assert warning["tasks"] == ["pay"]
+    settings.AUREUS._values["WORKFLOW_POLICY"] = "strict"
+    try:
+        again = api.post(HERE, {**GOOD, "workflowSpec": spec}, as_="cid")
+    finally:
+        settings.AUREUS._values["WORKFLOW_POLICY"] = "default"
+    assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
+    assert api.get(f"{HERE}/{made.json()['id']}", as_="vera").json()["warnings"] == [warning]
 
 
 def test_versions_are_listed_by_application_without_their_specs(api):
@@ -229,3 +266,11 @@ def test_a_signature_comes_with_the_archive_or_after_it(api, store, tmp_path):
     assert [each["by"] for each in answer.json()["signatures"]] == ["cid", "anna"]
     assert api("PUT", f"{path}/signature", b"x" * 2**20, as_="anna").status_code == 400
     assert api("PUT", f"{path}/signature", as_="anna").status_code == 400
+
+
+def test_a_version_of_an_older_release_whose_spec_reads_otherwise_today_says_so(api):
+    made = api.post(HERE, GOOD, as_="cid").json()
+    Version.objects.update(spec={**SPEC, "tasks": [{"id": "a", "tool": "noop", "type": "loop"}]})
+    told = api.get(f"{HERE}/{made['id']}", as_="vera")
+    assert told.status_code == 200
+    assert [(w["rule"], w["path"]) for w in told.json()["warnings"]] == [("unreadable", "tasks[0].type")]

@@ -21,7 +21,7 @@ from tests.conftest import wait_until
 from tests.faults.scene import Scene
 from tests.test_up import children_of
 
-QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "notify")
+QUEUES = ("deploy", "rollback", "transfer", "watch", "sweep", "smoke", "workflow", "notify")
 PREFIX = "aureus:"
 ANSWERED = "SELECT name FROM health_canary WHERE name <> 'dispatcher' AND answered_at > %s::timestamptz"
 LEASE = 20.0

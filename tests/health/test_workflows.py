@@ -185,3 +185,21 @@ def test_a_spec_that_cannot_be_run_fails_and_asks_nothing(broken, words):
 def test_a_workflow_of_noops_succeeds_but_no_host_answered_it():
     result = execute(spec({"id": "a", "tool": "noop"}), "http://127.0.0.1:1")
     assert (result.outcome, result.answered) == ("success", 0)
+
+
+def test_a_decision_of_a_smoke_test_opens_one_branch_and_the_join_goes_on_with_it():
+    branch = {"when": {"field": "body.n", "equals": 1}, "then": ["one"]}
+    decision = {**http("d"), "type": "decision", "branches": [branch], "otherwise": ["other"]}
+    tasks = [decision, http("one", dependsOn=["d"]), http("other", path="/gone", dependsOn=["d"]),
+             http("join", dependsOn=["one", "other"])]  # fmt: skip
+    with site(OK) as web:
+        result = execute(spec(*tasks), web.url)
+    assert statuses(result) == {"d": "passed", "one": "passed", "other": "skipped", "join": "passed"}
+    assert result.outcome == "success"
+
+
+def test_a_smoke_test_never_runs_a_compensation():
+    tasks = [{**http("a", path="/gone"), "compensation": {"onFailure": "back"}}, http("back")]
+    with site(OK) as web:
+        assert statuses(execute(spec(*tasks), web.url)) == {"a": "failed"}
+        assert [asked.path for asked in web.asked] == ["/gone"]

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from releases.spec import (
     LARGEST_NUMBER,
     MAX_BYTES,
-    MAX_TASKS,
     SpecInvalid,
     canonical,
     content,
@@ -20,6 +19,7 @@ from releases.spec import (
     parse,
     version_digest,
 )
+from releases.workflow import JITTER, MAX_TASKS, Kind, Retry, Risk, Undo
 
 GOOD = {
     "id": "my-workflow",
@@ -33,6 +33,39 @@ GOOD = {
     "dependencies": [{"from": "read", "to": "write"}],
     "owner": {"team": "unknown fields are allowed"},
 }
+
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"type": "loop"}, ".type"),
+    ({"type": 7}, ".type"),
+    ({"toolName": "noop"}, ""),
+    ({"retry": {"backoffMultiplier": -1}}, ".retry.backoffMultiplier"),
+    ({"retry": {"backoffMultiplier": True}}, ".retry.backoffMultiplier"),
+    ({"retry": {"maxBackoffMs": 60_001}}, ".retry.maxBackoffMs"),
+    ({"retry": {"jitter": 1.5}}, ".retry.jitter"),
+    ({"retry": {"jitter": "yes"}}, ".retry.jitter"),
+    ({"idempotencyKey": 7}, ".idempotencyKey"),
+    ({"riskTier": "high"}, ".riskTier"),
+    ({"requiredPermissions": "deploy"}, ".requiredPermissions"),
+    ({"requiredPermissions": ["deploy", " "]}, ".requiredPermissions[1]"),
+    ({"requiredPermissions": [{"resource": "x"}]}, ".requiredPermissions[0].action"),
+    ({"approvedFollowers": "b"}, ".approvedFollowers"),
+    ({"compensation": "b"}, ".compensation"),
+    ({"compensation": {}}, ".compensation"),
+    ({"compensation": {"tool": ""}}, ".compensation.tool"),
+    ({"compensation": {"tool": "noop", "args": {}, "params": {}}}, ".compensation"),
+    ({"compensation": {"tool": "noop", "onFailure": "b"}}, ".compensation"),
+    ({"compensation": {"onFailure": 7}}, ".compensation.onFailure"),
+    ({"compensationAction": []}, ".compensationAction"),
+    ({"compensationAction": {"params": {}}}, ".compensationAction.tool"),
+    ({"compensation": {"tool": "noop"}, "compensationAction": {"tool": "noop"}}, ""),
+    ({"type": "decision", "branches": {}}, ".branches"),
+    ({"type": "decision", "branches": [{"then": []}]}, ".branches[0]"),
+    ({"type": "decision", "branches": [{"when": {}, "then": []}]}, ".branches[0].when"),
+    ({"type": "decision", "branches": [{"when": {"in": 7}, "then": []}]}, ".branches[0].when.in"),
+    ({"type": "decision", "branches": [{"when": {"atLeast": "7"}, "then": []}]}, ".branches[0].when.atLeast"),
+    ({"type": "decision", "branches": [{"when": {"equals": 1}, "then": "b"}]}, ".branches[0].then"),
+    ({"type": "decision", "otherwise": "b"}, ".otherwise"),
+]
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 
@@ -48,7 +81,7 @@ def test_a_good_spec_is_read_with_both_kinds_of_dependency():
     assert (workflow.id, workflow.name, workflow.version) == ("my-workflow", "My Workflow", "1.0.0")
     assert [task.depends_on for task in workflow.tasks] == [(), ("warm",), ("read",)]
     assert workflow.tasks[1].params == {"path": "/"}
-    assert (workflow.tasks[1].timeout_ms, workflow.tasks[2].attempts, workflow.tasks[2].backoff_ms) == (500, 3, 10)
+    assert (workflow.tasks[1].timeout_ms, workflow.tasks[2].retry) == (500, Retry(attempts=3, backoff_ms=10))
     assert order(workflow.tasks) == (("warm",), ("read",), ("write",))
 
 
@@ -78,7 +111,14 @@ def test_a_good_spec_is_read_with_both_kinds_of_dependency():
         ),
         ({"tasks": [{"id": "a", "tool": "noop", "timeoutMs": True}], "dependencies": []}, "tasks[0].timeoutMs"),
         ({"tasks": [{"id": "a", "tool": "noop", "timeoutMs": 0}], "dependencies": []}, "tasks[0].timeoutMs"),
-        ({"dependencies": {}}, "dependencies"),
+        ({"dependencies": "read"}, "dependencies"),
+        ({"dependencies": {"read": "warm"}}, "dependencies.read"),
+        ({"dependencies": {"nobody": ["warm"]}}, "dependencies"),
+        ({"dependencies": {"read": ["nobody"]}}, "tasks[1].dependsOn"),
+        *(
+            ({"tasks": [{"id": "a", "tool": "noop", **field}], "dependencies": []}, f"tasks[0]{path}")
+            for field, path in WRONG
+        ),
         ({"dependencies": [{"from": "read"}]}, "dependencies[0]"),
         ({"dependencies": [{"from": "read", "to": "nobody"}]}, "dependencies"),
         ({"dependencies": [{"from": "nobody", "to": "read"}]}, "tasks[1].dependsOn"),
@@ -87,6 +127,39 @@ def test_a_good_spec_is_read_with_both_kinds_of_dependency():
 )
 def test_a_wrong_field_is_refused_and_named(change, path):
     assert paths({**GOOD, **change}) == [path]
+
+
+def test_every_field_of_a_task_is_read_in_both_spellings():
+    full = {
+        "id": "pay", "type": "action", "toolName": "http", "inputs": {"path": "/pay"}, "riskTier": "CRITICAL",
+        "retry": {"maxAttempts": 4, "backoffMs": 100, "backoffMultiplier": 2, "maxBackoffMs": 300, "jitter": True},
+        "idempotencyKey": "order-7", "requiredPermissions": ["pay", {"action": "execute", "resource": "till"}],
+        "compensationAction": {"tool": "http", "args": {"path": "/refund"}}, "approvedFollowers": ["tell"],
+    }  # fmt: skip
+    either = {"id": "ask", "type": "decision", "otherwise": ["tell"]}
+    tell = {"id": "tell", "tool": "noop", "compensation": {"onFailure": "sorry", "onTimeout": "late"}}
+    apart = [{"id": name, "tool": "noop"} for name in ("sorry", "late")]
+    spec = {**GOOD, "tasks": [full, either, {"id": "both", "type": "parallel"}, tell, *apart]}
+    workflow = parse({**spec, "dependencies": {"tell": ["ask", "pay"]}})
+    pay, ask, both, told, *_ = workflow.tasks
+    assert pay.undo == Undo("http", {"path": "/refund"})
+    assert (pay.risk, pay.permissions, pay.idempotency_key) == (Risk.CRITICAL, ("pay", "execute:till"), "order-7")
+    assert pay.retry == Retry(4, 100, 2, 300, JITTER)
+    assert [round(pay.retry.pause(failures, 1), 3) for failures in (1, 2, 3, 9)] == [0.05, 0.1, 0.15, 0.15]
+    assert (ask.kind, ask.tool, both.kind, both.tool) == (Kind.DECISION, "noop", Kind.PARALLEL, "noop")
+    assert told.depends_on == ("ask", "pay")
+    assert (told.on_failure, told.on_timeout) == ("sorry", "late")
+    assert [task.id for task in workflow.forward] == ["pay", "ask", "both", "tell"]
+
+
+def test_the_digest_of_a_spec_is_what_it_was_before_its_fields_had_a_meaning():
+    """Versions that are registered keep their content's name: computed by the first release that had specs."""
+    assert version_digest(GOOD, "1.0.0", None) == "94b130f7c9bdc167c4454caa797a8223b3cf7dc0775c8b802544ae96f5199938"
+
+
+def test_a_chain_of_as_many_tasks_as_may_be_is_put_in_order():
+    tasks = [{"id": f"t{n}", "tool": "noop", "dependsOn": [f"t{n - 1}"] if n else []} for n in range(MAX_TASKS)]
+    assert len(order(parse({**GOOD, "tasks": tasks, "dependencies": []}).tasks)) == MAX_TASKS
 
 
 @pytest.mark.parametrize("spec", [None, [], "x", 7])
