@@ -115,4 +115,4 @@ def stop(work: Work) -> Answer:
         endpoint = work.targets[name].endpoint
         address, site = address_of(endpoint.host), site_of(endpoint)
         work.outside.hosts.stop(address, site, fence=work.fence, key=f"{work.key}:stop")
-    return failed(f"stopped: {work.deployment.abort_reason}", permanent=True, rule="abort")
+    return failed(f"stopped: {work.deployment.abort_reason}", over=True, rule="abort")

@@ -40,7 +40,8 @@ class Answer:
     """The answer of one run of one step.
 
     until: a pending step is looked at again then; None holds it until somebody acts.
-    permanent: trying again cannot help.
+    permanent: trying again cannot help; the stage's patience is waited for all the same.
+    over: the step was ended, and no patience is left for it.
     rule: the rule by which it was judged, for people.
     """
 
@@ -48,6 +49,7 @@ class Answer:
     reason: str = ""
     until: datetime | None = None
     permanent: bool = False
+    over: bool = False
     rule: str = ""
     observed: tuple[Observation, ...] = ()
     output: Mapping[str, Any] = field(default_factory=dict)
@@ -94,7 +96,7 @@ def after(step: Step, stage: Stage, answer: Answer, now: datetime) -> Step:
 def _after_failure(step: Step, stage: Stage, answer: Answer, now: datetime) -> Step:
     failures, since = step.failures + 1, step.failing_since or now
     failing = replace(step, failures=failures, failing_since=since)
-    if gives_up(stage, failures=failures, since=since, now=now, permanent=answer.permanent):
+    if answer.over or gives_up(stage, failures=failures, since=since, now=now, permanent=answer.permanent):
         return _ended(failing, stage)
     again = now + timedelta(seconds=backoff(failures))
     return replace(failing, status=StepStatus.PENDING, not_before=again)

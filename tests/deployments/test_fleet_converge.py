@@ -194,3 +194,15 @@ def test_where_nothing_was_deployed_it_says_so(fleet):
         converge.look("moon", fleet.outside)
     with pytest.raises(NotFound):
         converge.look("staging", fleet.outside, host="moon")
+
+
+def test_an_abort_of_it_ends_once_what_a_lost_worker_left_is_stopped(fleet, here):
+    """Its stages have patience for hosts that are away, not for what was stopped."""
+    deployment = lifecycle.converge(here, ["staging-1"], actor=ALICE, reason="astray")
+    fleet.play_until(lambda: deployment.steps.filter(kind="look", status="passed").exists())
+    assert lifecycle.advance(deployment.pk, "rollback").claims
+    deployment.steps.filter(status="running").update(lease_until="2026-01-01T00:00:00Z")
+    lifecycle.abort(deployment.pk, actor=ALICE, reason="not now")
+    fleet.run(rounds=10)
+    deployment.refresh_from_db()
+    assert (deployment.status, deployment.outcome) == ("failed", "aborted")
