@@ -33,7 +33,7 @@ def effect(world: World, flight: Flight) -> Answer:
 def _stop(world: World, flight: Flight, step: Step) -> Answer:
     if name := step.target or flight.row.planned[step.id].input.get("endpoint"):
         _change(world, flight, name, "stop")
-    return failed(f"stopped: {flight.row.aborting}", permanent=True)
+    return failed(f"stopped: {flight.row.aborting}", over=True)
 
 
 def _change(world: World, flight: Flight, name: str, verb: str) -> None:
