@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import re
+import secrets
 import shlex
 import shutil
 import socket
@@ -21,6 +22,9 @@ from deployments.drivers import HostAddress, HostError
 from deployments.drivers.ssh import SSHHosts
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+PORTS = (15_000, 32_000)
+"""Below those that Linux gives to outgoing connections (net.ipv4.ip_local_port_range begins at 32768): an app that
+starts a minute after its port was chosen still finds it free."""
 RESTART = """#!/bin/sh
 # How this machine restarts the app: end what runs, start what was just switched to. Run in the app's root.
 set -eu
@@ -149,14 +153,13 @@ def sshd_lets_us_in(folder: Path, client_key: Path) -> bool:
 
 
 def free_port(addresses: Sequence[str]) -> int:
-    """A port that is free on each of these addresses."""
+    """A port that is free on each of these addresses, and that no outgoing connection is given meanwhile."""
     while True:
+        port = PORTS[0] + secrets.randbelow(PORTS[1] - PORTS[0])
         with contextlib.ExitStack() as held:
-            port = 0
             try:
                 for address in addresses:
-                    probe = held.enter_context(socket.create_server((address, port)))
-                    port = int(probe.getsockname()[1])
+                    held.enter_context(socket.create_server((address, port)))
             except OSError:
                 continue
             return port

@@ -9,7 +9,7 @@ from tests.faults.run import play
 
 pytestmark = pytest.mark.flow
 
-SEED, DEPLOYMENTS, ENVIRONMENTS = 11, 4, 2
+SEED, DEPLOYMENTS, ENVIRONMENTS = 11, 3, 2
 
 
 @pytest.mark.timeout(420)
