@@ -87,7 +87,6 @@ def cut_off(machine: Machine, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-@pytest.mark.parametrize("scene", ["haproxy", "caddy", "nginx-lua"], indirect=True)
 def test_edited_cut_off_and_restarted_in_mid_shift_it_ends_well_and_says_what_it_saw(scene: Scene, database: Path):
     deployment, number = scene.ask("plain", "canary", database=str(database))
     until_asked(scene, deployment, 25)
