@@ -16,13 +16,13 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    """As small as every strategy allows."""
+    """As small as every strategy allows, under a load that misses an answer of many a careless restart."""
     folder = tmp_path / "scene"
     folder.mkdir()
     if os.geteuid() == 0:
         for above in (tmp_path, *list(tmp_path.parents)[:2]):
             above.chmod(0o711)
-    with Scene(folder, "haproxy", hosts=2, rate=60, weights=[50, 100], bake=1, window=1) as made:
+    with Scene(folder, "haproxy", hosts=2, rate=300, weights=[50, 100], bake=1, window=1) as made:
         yield made
 
 
