@@ -3,12 +3,18 @@
 Every claim draws the next value of one sequence, so that a later claim of anything outranks every earlier one.
 """
 
+from __future__ import annotations
+
 import os
 import socket
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
-from django.db import connection, models
+from django.db import Error, close_old_connections, connection, connections, models
 
 SECONDS = 20
 """Length of a lease; a heartbeat renews it. A killed worker's work is claimed again within this and one sweep."""
@@ -99,3 +105,45 @@ def renew(table: str, fences: Mapping[int, int]) -> dict[int, datetime]:
             [list(fences.keys()), list(fences.values())],
         )
         return dict(cursor.fetchall())
+
+
+class Heartbeat(ABC):
+    """Renews what a worker holds from a thread of its own, until it is left."""
+
+    def __init__(self, fences: Mapping[int, int], every: float = RENEW_EVERY) -> None:
+        """fences: those that are held, by the row's id. every: seconds between two renewals."""
+        self._fences = dict(fences)
+        self._every = every
+        self._lock = threading.Lock()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._left.set()
+        self._thread.join(self._every)
+
+    def done(self, row: int) -> None:
+        """This row's work has answered: nothing of it is renewed any more."""
+        with self._lock:
+            self._fences.pop(row, None)
+
+    @abstractmethod
+    def renew(self, mine: Mapping[int, int]) -> None:
+        """Renew these rows under these fences, and notice what else has to be."""
+
+    def _beat(self) -> None:
+        try:
+            while not self._left.wait(self._every):
+                with self._lock:
+                    mine = dict(self._fences)
+                close_old_connections()
+                try:
+                    self.renew(mine)
+                except Error:
+                    connection.close()  # the leases then run out by themselves, which is what they are for
+        finally:
+            connections.close_all()

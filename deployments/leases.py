@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 
-from django.db import Error, close_old_connections, connection, connections, transaction
+from django.db import connection, transaction
 
 from aureus import clock, lease
 from deployments import identity
@@ -46,56 +44,26 @@ def _wake_the_withdrawn() -> None:
         Deployment.objects.filter(pk__in=found).update(wake_at=clock.now(), hinted_at=None)
 
 
-class Heartbeat:
-    """Renews the leases of some steps from a thread of its own until it is left, and notices what was lost.
+class Heartbeat(lease.Heartbeat):
+    """Renews the leases of some steps, and notices what was lost.
 
     A step whose deadline passed, or that somebody else claimed, is lost: `lost(step)` then says so, and its effect
     stops before the next thing it would do. So does an effect of a deployment that is being aborted.
     """
 
-    def __init__(self, fences: Mapping[int, int]) -> None:
-        self._fences = dict(fences)
+    def __init__(self, fences: Mapping[int, int], every: float = lease.RENEW_EVERY) -> None:
+        super().__init__(fences, every)
         self._lost: set[int] = set()
-        self._lock = threading.Lock()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._left.set()
-        self._thread.join(lease.RENEW_EVERY)
-
-    def done(self, step: int) -> None:
-        """This step has answered: nothing of it is renewed any more."""
-        with self._lock:
-            self._fences.pop(step, None)
 
     def lost(self, step: int) -> bool:
         """The step is no longer ours, or must stop."""
         return step in self._lost
 
-    def _beat(self) -> None:
-        try:
-            while not self._left.wait(lease.RENEW_EVERY):
-                with self._lock:
-                    mine = dict(self._fences)
-                self._renew(mine)
-        finally:
-            connections.close_all()
-
-    def _renew(self, mine: dict[int, int]) -> None:
-        close_old_connections()
-        try:
-            kept = lease.renew(Step._meta.db_table, mine)
-            stopped = _aborting(mine)
-            # Who is busy with a long step carries out no canary, and works all the same.
-            canaries.answered(Step.objects.filter(pk__in=kept).values_list("stage__lane", flat=True))
-        except Error:
-            connection.close()
-            return  # the lease then runs out by itself, which is what it is for
+    def renew(self, mine: Mapping[int, int]) -> None:
+        kept = lease.renew(Step._meta.db_table, mine)
+        stopped = _aborting(mine)
+        # Who is busy with a long step carries out no canary, and works all the same.
+        canaries.answered(Step.objects.filter(pk__in=kept).values_list("stage__lane", flat=True))
         self._lost |= (set(mine) - set(kept)) | stopped
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from enum import Enum
-from types import TracebackType
 from typing import Any
 
 import structlog
-from django.db import Error, close_old_connections, connection, connections
 
 from aureus import lease
 from health import canaries
@@ -115,41 +112,9 @@ def _known(claims: Iterable[Claim]) -> dict[str, Any]:
     return {"params": params, "tasks": dict(passed.values_list("task", "output")) if named else {}}
 
 
-class Heartbeat:
-    """Renews the leases of some tasks from a thread of its own until it is left, and answers for their worker."""
+class Heartbeat(lease.Heartbeat):
+    """Renews the leases of some tasks, and answers for their worker."""
 
-    def __init__(self, fences: Mapping[int, int]) -> None:
-        self._fences = dict(fences)
-        self._lock = threading.Lock()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._left.set()
-        self._thread.join(lease.RENEW_EVERY)
-
-    def done(self, task: int) -> None:
-        """This task has answered: nothing of it is renewed any more."""
-        with self._lock:
-            self._fences.pop(task, None)
-
-    def _beat(self) -> None:
-        try:
-            while not self._left.wait(lease.RENEW_EVERY):
-                with self._lock:
-                    mine = dict(self._fences)
-                self._renew(mine)
-        finally:
-            connections.close_all()
-
-    def _renew(self, mine: dict[int, int]) -> None:
-        close_old_connections()
-        try:
-            if lease.renew(TaskRun._meta.db_table, mine):
-                canaries.answered([QUEUE])
-        except Error:
-            connection.close()  # the lease then runs out by itself, which is what it is for
+    def renew(self, mine: Mapping[int, int]) -> None:
+        if lease.renew(TaskRun._meta.db_table, mine):
+            canaries.answered([QUEUE])
