@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,20 @@ def temporary(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Pat
     assert not left_running(folder)
 
 
-def begin(temporary: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def begun(temporary: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
         [sys.executable, "-m", "aureus.demo"],
         cwd=CODE,
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(temporary), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
 
 
 def left_running(folder: Path) -> list[str]:
@@ -42,21 +48,17 @@ def left_running(folder: Path) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             known = (entry / "environ").read_bytes().decode(errors="replace")
-            command = command_of(int(entry.name))
         except OSError:
             continue
+        command = command_of(int(entry.name))
         if str(folder) in known or str(folder) in command:
             found.append(f"{entry.name}: {command}")
     return found
 
 
 def test_the_demo_ships_catches_and_undoes_loses_no_request_and_leaves_nothing(temporary: Path) -> None:
-    demo = begin(temporary)
-    try:
+    with begun(temporary) as demo:
         said, _ = demo.communicate(timeout=170)
-    finally:
-        demo.kill()
-        demo.wait()
     assert demo.returncode == 0, said
     figures = dict(re.findall(r"^  (\S.*?)  +([0-9.,]+)$", said, re.MULTILINE))
     assert int(figures["requests sent"].replace(",", "")) > 1000
@@ -70,16 +72,11 @@ def test_the_demo_ships_catches_and_undoes_loses_no_request_and_leaves_nothing(t
 
 
 def test_an_interrupted_demo_ends_everything_and_says_where_its_logs_are(temporary: Path) -> None:
-    demo = begin(temporary)
-    assert demo.stdout
-    try:
-        wait_until(lambda: list(temporary.glob("aureus-demo-*/caddy/admin.sock")), seconds=60, what="all is started")
-        assert len(left_running(temporary)) > 10
+    with begun(temporary) as demo:
+        wait_until(lambda: list(temporary.glob("aureus-demo-*/caddy/admin.sock")), seconds=60, what="Caddy is started")
+        wait_until(lambda: len(left_running(temporary)) > 10, seconds=60, what="all is started")
         demo.send_signal(signal.SIGINT)
         said, _ = demo.communicate(timeout=60)
-    finally:
-        demo.kill()
-        demo.wait()
     assert demo.returncode == 130
     [folder] = temporary.glob("aureus-demo-*")
     assert "interrupted" in said and str(folder / "aureus" / "logs") in said
