@@ -350,6 +350,14 @@ def test_what_failed_while_both_versions_were_down_counts_no_more_when_they_are_
     assert short(verdict([*broken, *down])) == ("fail", "error_rate")
 
 
+def test_what_was_counted_in_the_round_in_which_the_outage_began_tells_of_it_too():
+    """A probe was answered just before and the counters were read just after."""
+    down, old = together(100, 200, endpoint="h1"), together(100, 200, endpoint="warm-1")
+    well = [scrape(second, 20, 0) for second in range(0, 600, 10)]
+    assert short(verdict([*well, scrape(99, 400, 400), *down], old)) == ("pass", "")
+    assert short(verdict([*well, scrape(98, 400, 400), *down], old)) == ("fail", "error_rate")
+
+
 def test_a_version_that_stays_down_when_the_old_one_is_well_again_fails_by_what_came_after():
     new, old = together(100, 600, endpoint="h1"), together(100, 200, endpoint="warm-1")
     assert verdict(new, old, now=199, closes=None).cause == "common_cause"

@@ -166,7 +166,7 @@ class Scene:
             return str((now.get("window") or {}).get("status"))
 
         def ended(now: dict[str, Any]) -> bool:
-            return now["status"] == "failed" or (now["status"] == "deployed" and window(now) != "open")
+            return now["status"] == "failed" or (now["status"] == "deployed" and window(now) not in ("open", "held"))
 
         now = self.rig.until(deployment, ended, what, 240, POLL)
         assert (now["status"], window(now)) == ("deployed", "pass"), now["reason"]
