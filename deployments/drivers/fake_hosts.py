@@ -92,7 +92,7 @@ class FakeHost:
         """Let a hanging restart succeed."""
         site = self.site(root)
         fence, verb, content = site.running.pop(key)
-        site.restarts += verb != "once"
+        site.restarts += verb.startswith("activate@")
         site.note(key, fence, verb, content, "done")
         site.outcomes[key] = Answer("done", f"{verb} {content} has ended")
 
@@ -192,18 +192,41 @@ class FakeHosts:
         with self._change(host, site.root, "once", fence, key) as (machine, here):
             if key in here.running:
                 here.running[key] = (fence, *here.running[key][1:])
-                return Answer("running", "the command goes on")
-            results = [line[4] for line in here.ledger if line[0] == key and line[2] == "once"]
-            if "done" in results:
-                kept = here.outcomes.get(key)
-                return Answer("already", "it was done before", kept.data if isinstance(kept, Answer) else {})
-            if results:
-                raise ActRefused(f"host {host.name}: it was begun before and has not ended well", code="broke_off")
-            here.note(key, fence, "once", content, "started")
-            if machine.once_hangs:
-                here.running[key] = (fence, "once", content)
-                return Answer("running", "the command goes on")
-            return _kept(here, key, _carry_out(host, site, here, content, command, (key, fence), deadline))
+            return self._command(host, site, machine, "once", content, command, (key, fence), deadline)
+
+    def beside(self, host: HostAddress, site: Site, command: str, *, key: str, deadline: float) -> Answer:
+        """Runs the command on this machine, where the folder of what is live is there in it."""
+        with self._send(host, site.root, "beside", key) as (machine, here):
+            content = here.slots.get(here.live or "", "")
+            if not content:
+                raise ActRefused(f"host {host.name}: nothing is live in {site.root} yet", code="no_release")
+            return self._command(host, site, machine, "beside", content, command, (key, 0), deadline)
+
+    def _command(
+        self,
+        host: HostAddress,
+        site: Site,
+        machine: FakeHost,
+        verb: str,
+        content: str,
+        command: str,
+        act: tuple[str, int],
+        deadline: float,
+    ) -> Answer:
+        key, here = act[0], machine.site(site.root)
+        if key in here.running:
+            return Answer("running", "the command goes on")
+        results = [line[4] for line in here.ledger if line[0] == key and line[2] == verb]
+        if "done" in results:
+            kept = here.outcomes.get(key)
+            return Answer("already", "it was done before", kept.data if isinstance(kept, Answer) else {})
+        if results:
+            raise ActRefused(f"host {host.name}: it was begun before and has not ended well", code="broke_off")
+        here.note(*act, verb, content, "started")
+        if machine.once_hangs:
+            here.running[key] = (act[1], verb, content)
+            return Answer("running", "the command goes on")
+        return _kept(here, key, _carry_out(host, site, here, verb, content, command, act, deadline))
 
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
@@ -352,6 +375,13 @@ class FakeHosts:
     def _change(
         self, host: HostAddress, root: str, verb: str, fence: int, key: str
     ) -> Iterator[tuple[FakeHost, FakeSite]]:
+        with self._send(host, root, verb, key, fence) as found:
+            yield found
+
+    @contextmanager
+    def _send(
+        self, host: HostAddress, root: str, verb: str, key: str, fence: int | None = None
+    ) -> Iterator[tuple[FakeHost, FakeSite]]:
         if not KEY.match(key):
             raise ValueError(f"key {key!r} is not acceptable")
         with self._reach(host, verb, key) as machine:
@@ -359,7 +389,8 @@ class FakeHosts:
                 machine.lose_calls -= 1
                 raise Unreachable(f"host {host.name}: the connection broke off", code="broke_off")
             here = machine.site(root)
-            _raise_fence(host, here, fence, key, spare=verb in ("activate", "once"))
+            if fence is not None:
+                _raise_fence(host, here, fence, key, spare=verb in ("activate", "once"))
             try:
                 yield machine, here
             except HostError as error:
@@ -381,8 +412,8 @@ def _raise_fence(host: HostAddress, here: FakeSite, fence: int, key: str, *, spa
         raise ActRefused(sentence, code="stale_fence", detail={"fence": here.fence})
     here.fence = fence
     here.ended = []
-    for other, (of, _, _) in list(here.running.items()):
-        if of < fence and not (spare and other == key):
+    for other, (of, verb, _) in list(here.running.items()):
+        if of < fence and verb != "beside" and not (spare and other == key):
             _end(here, other, fence)
 
 
@@ -411,21 +442,28 @@ def _restart(machine: FakeHost, here: FakeSite, slot: str, content: str, act: tu
 
 
 def _carry_out(
-    host: HostAddress, site: Site, here: FakeSite, content: str, command: str, act: tuple[str, int], deadline: float
+    host: HostAddress,
+    site: Site,
+    here: FakeSite,
+    verb: str,
+    content: str,
+    command: str,
+    act: tuple[str, int],
+    deadline: float,
 ) -> Answer:
     folder = Path(site.root) / "releases" / content
     cwd = folder if folder.is_dir() else None
     try:
         done = subprocess.run(["sh", "-c", command], cwd=cwd, capture_output=True, timeout=deadline, check=False)
     except subprocess.TimeoutExpired:
-        here.note(*act, "once", content, "timed_out")
+        here.note(*act, verb, content, "timed_out")
         raise ActTimedOut(f"host {host.name}: the act did not end within its deadline", code="deadline") from None
     said = {"said": (done.stdout + done.stderr).decode(errors="replace")[-2000:]}
     if done.returncode:
-        here.note(*act, "once", content, "failed")
+        here.note(*act, verb, content, "failed")
         sentence = f"host {host.name}: the command ended with exit {done.returncode}"
         raise ActFailed(sentence, code="command_failed", detail=said)
-    here.note(*act, "once", content, "done")
+    here.note(*act, verb, content, "done")
     return Answer("done", "the command has ended", said)
 
 

@@ -180,6 +180,11 @@ class Hosts(Protocol):
         """
         ...
 
+    def beside(self, host: HostAddress, site: Site, command: str, *, key: str, deadline: float) -> Answer:
+        """As `once`, but in the folder of what is live, and beside all deployments: without the fence, so that none of
+        them waits for it, ends it, or is ended by it. Refused (no_release) where nothing is live."""
+        ...
+
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
     ) -> Answer:

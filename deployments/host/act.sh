@@ -4,8 +4,8 @@
 #   sh act-DIGEST ROOT NONCE VERB [--name value]...
 #
 # Reading verbs: facts status workflow logs diagnose. Changing verbs carry --fence and --key: prepare activate rollback
-# once adopt live cool stop prune put. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
-# shared/, .aureus/{fence,ledger,lock,acts/KEY/,env/CONTENT,placed/}. The ledger has lines `key fence verb content result epoch`.
+# once adopt live cool stop prune put. `beside` has a key and no fence: what it runs is no part of a deployment. Layout below ROOT: releases/CONTENT, slots/SLOT -> ../releases/CONTENT, current -> slots/SLOT,
+# shared/, .aureus/{fence,ledger,lock,acts/KEY/,beside/KEY/,env/CONTENT,placed/}. The ledger has lines `key fence verb content result epoch`.
 # Exit status: 0 done, already or running; 10 refused; 11 failed; 12 timed out.
 set -u
 umask 022
@@ -214,12 +214,12 @@ register() { # under the lock: from here on a higher fence ends this session
   stat_of $$ || fail no_proc "/proc is not mounted"
   session=$p_session
   stat_of "$session" || fail no_proc "the session of the act has no leader"
-  mkdir -p "$state/acts/$key" || fail_write "$(df -P "$state" | tail -n 1)" 'keeping the act'
-  rm -f "$state/acts/$key/result"
-  printf '%s\n' "$fence" >"$state/acts/$key/fence"
-  printf '%s %s %s %s\n' "$session" "$p_start" "$boot" "${AUREUS_ACT:-none}" >"$state/acts/$key/leader" ||
+  mkdir -p "$acts/$key" || fail_write "$(df -P "$state" | tail -n 1)" 'keeping the act'
+  rm -f "$acts/$key/result"
+  printf '%s\n' "$fence" >"$acts/$key/fence"
+  printf '%s %s %s %s\n' "$session" "$p_start" "$boot" "${AUREUS_ACT:-none}" >"$acts/$key/leader" ||
     fail_write "$(df -P "$state" | tail -n 1)" 'keeping the act'
-  registered=$state/acts/$key
+  registered=$acts/$key
 }
 
 goes_on() { # under the lock: a later try of an act that still runs lets it go on, under the later fence
@@ -244,7 +244,7 @@ interrupted() { # by a higher fence, or by our own deadline: take the children a
   end_others "$registered"
   seen=$(highest) || seen=0
   read -r fence <"$registered/fence"
-  if [ "$seen" -gt "$fence" ]; then
+  if [ "$fence" -gt 0 ] && [ "$seen" -gt "$fence" ]; then
     note stale_fence
     refuse stale_fence "ended by fence $seen"
   fi
@@ -268,7 +268,7 @@ apart() { # WORDS: run this file as a session of its own with a deadline, so tha
 explain_silence() { # EXIT: an act that could not answer for itself
   case $1 in 0 | 10 | 11 | 12) exit "$1" ;; esac
   seen=$(highest) || seen=0
-  [ "$seen" -le "$fence" ] || refuse stale_fence "ended by fence $seen" "{\"fence\":$seen}"
+  [ "$fence" -eq 0 ] || [ "$seen" -le "$fence" ] || refuse stale_fence "ended by fence $seen" "{\"fence\":$seen}"
   # 137 is also what anybody else's kill -9 looks like.
   if [ "$1" -eq 124 ] || { [ "$1" -eq 137 ] && [ $(($(date +%s) - begun)) -ge "$deadline" ]; }; then
     finish timed_out deadline "the act did not end within $deadline s"
@@ -600,19 +600,18 @@ said() { # ACT: the end of what its command wrote
   printf '{"said":%s}' "$(text "$(tail -c 2000 "$1/output" 2>/dev/null)" 2000)"
 }
 
-once_now() { # a backup or a migration: never begun a second time by the same key, whatever became of the first
-  lock
-  goes_on
-  raise_fence
-  ! noted once 'done' || finish already '' 'it was done before' "$(said "$state/acts/$key")"
-  ! noted once started || refuse broke_off 'it was begun before and has not ended well: find out how far it came' "$(said "$state/acts/$key")"
-  is_complete "$root/releases/$content" || refuse incomplete "$content is not complete on this host: prepare it again"
+never_begun() { # VERB: under the lock, a command is never begun a second time by the same key, whatever became of the first
+  ! noted "$1" 'done' || finish already '' 'it was done before' "$(said "$acts/$key")"
+  ! noted "$1" started || refuse broke_off 'it was begun before and has not ended well: find out how far it came' "$(said "$acts/$key")"
+}
+
+carry_out() { # RELEASE: register, then run the command in its folder
   register
   trap interrupted TERM INT HUP
   note started
   unlock
-  cd "$root/releases/$content" || fail no_release "$root/releases/$content cannot be entered"
-  AUREUS_ROOT=$root AUREUS_CONTENT=$content AUREUS_RELEASE=$root/releases/$content
+  cd "$1" || fail no_release "$1 cannot be entered"
+  AUREUS_ROOT=$root AUREUS_CONTENT=$content AUREUS_RELEASE=$1
   export AUREUS_ROOT AUREUS_CONTENT AUREUS_RELEASE
   show_env
   sh -c "$command" </dev/null >"$registered/output" 2>&1 &
@@ -626,6 +625,24 @@ once_now() { # a backup or a migration: never begun a second time by the same ke
   finish 'done' '' 'the command has ended' "$(said "$registered")"
 }
 
+once_now() { # a backup or a migration
+  lock
+  goes_on
+  raise_fence
+  never_begun once
+  is_complete "$root/releases/$content" || refuse incomplete "$content is not complete on this host: prepare it again"
+  carry_out "$root/releases/$content"
+}
+
+beside_now() { # what a workflow's task runs: no deployment waits for it, and no fence ends it
+  lock
+  if leads "$acts/$key"; then finish running '' "$what goes on"; fi
+  never_begun beside
+  where=$(readlink -f "$root/current") && [ -d "$where" ] || refuse no_release "nothing is live in $root yet: deploy a version first"
+  content=${where##*/}
+  carry_out "$where"
+}
+
 # --- the other changing verbs ------------------------------------------------------------------------------------
 
 stop() {
@@ -636,7 +653,7 @@ stop() {
 }
 
 forget() { # old acts and old lines; under the lock, and only while nobody adds to the ledger
-  for act in "$state"/acts/*; do
+  for act in "$state"/acts/* "$state"/beside/*; do
     ! leads "$act" || return 0
     sweep "$act"
     find "$act" -maxdepth 0 -mtime +14 -exec rm -rf {} + 2>/dev/null
@@ -802,8 +819,10 @@ case $root in /?*) ;; *) refuse usage 'ROOT must be an absolute path' ;; esac
 parse "$@"
 begun=$(date +%s)
 state=$root/.aureus ledger_verb=${verb%-now}
+acts=$state/acts
+case $verb in beside*) acts=$state/beside ;; esac
 what="the restart of $content"
-case $verb in once*) what='the command' ;; esac
+case $verb in once* | beside*) what='the command' ;; esac
 case $verb in activate-now) ledger_verb=activate@$slot ;; cool) ledger_verb=activate@$slot ;; adopt) ledger_verb=adopt@$slot ;; esac
 [ -d "$state" ] || (umask 077 && mkdir -p "$state") || refuse no_root "$root cannot be made: create it and give it to $(id -un)"
 read -r boot </proc/sys/kernel/random/boot_id || refuse no_proc '/proc is not mounted'
@@ -813,6 +832,12 @@ case $verb in
     is_word "$key" && [ "$fence" -gt 0 ] || refuse usage "$verb needs --fence and --key"
     ballast
     mkdir -p "$state/acts" || fail_write "$(df -P "$state" | tail -n 1)" 'making the folders'
+    ;;
+esac
+case $verb in
+  beside)
+    is_word "$key" && [ "$fence" -eq 0 ] || refuse usage "$verb needs --key and has no --fence"
+    mkdir -p "$acts" || fail_write "$(df -P "$state" | tail -n 1)" 'making the folders'
     ;;
 esac
 case $verb in
@@ -830,6 +855,8 @@ case $verb in
   activate-now) activate_now ;;
   once) begin once-now "$@" ;;
   once-now) once_now ;;
+  beside) begin beside-now "$@" ;;
+  beside-now) beside_now ;;
   adopt) adopt ;;
   live) live ;;
   cool) cool ;;

@@ -362,6 +362,64 @@ def test_a_command_whose_act_was_killed_is_for_a_person_to_judge(bed: Bed) -> No
     assert times(bed) == 1
 
 
+def beside(bed: Bed, command: str, *, key: str = "t", deadline: float = FAR) -> Answer:
+    return bed.hosts.beside(bed.host, bed.site, command, key=key, deadline=deadline)
+
+
+def test_a_command_beside_deployments_runs_once_by_its_key_where_the_live_release_is(bed: Bed) -> None:
+    with refused("no_release"):
+        beside(bed, "true")
+    prepare(bed, ONE)
+    activate(bed, ONE, None, fence=7, key="a")
+    wait_until(lambda: bed.hosts.status(bed.host, bed.site, "a").state == "done", seconds=30, what="it runs")
+    command = f"echo 1 >>{bed.folder}/ran; basename $PWD"
+    first, again = beside(bed, command), beside(bed, command)
+    assert (first.state, again.state, times(bed)) == ("done", "already", 1)
+    if bed.server is not None:
+        assert first.data["said"].strip() == ONE
+    with pytest.raises(ActFailed):
+        beside(bed, f"echo 1 >>{bed.folder}/ran; exit 3", key="u")
+    with refused("broke_off"):
+        beside(bed, "true", key="u")
+    assert times(bed) == 2
+    assert bed.hosts.facts(bed.host, bed.site).fence == 7
+
+
+def test_no_deployment_ends_a_command_that_runs_beside_it_or_waits_for_it(bed: Bed) -> None:
+    for each in (ONE, TWO):
+        prepare(bed, each)
+    activate(bed, ONE, None, fence=2, key="a")
+    wait_until(lambda: bed.hosts.status(bed.host, bed.site, "a").state == "done", seconds=30, what="it runs")
+    go = bed.folder / "go"
+    command = f"while [ ! -e {go} ]; do sleep 0.05; done; echo 1 >>{bed.folder}/ran"
+    if bed.server is None:
+        bed.hosts.at("h1").once_hangs = True  # type: ignore[attr-defined]
+    assert beside(bed, command).state == "running"
+    activate(bed, TWO, ONE, fence=3, key="b")
+    wait_until(lambda: bed.hosts.status(bed.host, bed.site, "b").state == "done", seconds=30, what="the next one runs")
+    assert beside(bed, command).state == "running"
+    go.touch()
+    if bed.server is None:
+        bed.hosts.at("h1").finish(bed.site.root, "t")  # type: ignore[attr-defined]
+    wait_until(lambda: beside(bed, command).state == "already", seconds=20, what="the command ends")
+    assert times(bed) == (bed.server is not None)
+
+
+def test_a_command_beside_deployments_ends_by_its_deadline(bed: Bed) -> None:
+    prepare(bed, ONE)
+    activate(bed, ONE, None, fence=2, key="a")
+    wait_until(lambda: bed.hosts.status(bed.host, bed.site, "a").state == "done", seconds=30, what="it runs")
+    command = f"sleep 600; echo 1 >>{bed.folder}/ran"
+
+    def run_out() -> None:
+        wait_until(lambda: beside(bed, command, deadline=1).state != "running", seconds=20, what="it ends")
+
+    with pytest.raises((ActTimedOut, ActRefused)) as caught:
+        run_out()
+    assert caught.value.code in ("deadline", "broke_off")
+    assert times(bed) == 0
+
+
 def test_an_act_that_nobody_began_is_absent(bed: Bed) -> None:
     with pytest.raises(ActFailed) as caught:
         bed.hosts.status(bed.host, bed.site, "never")

@@ -107,6 +107,11 @@ class SSHHosts:
         )
         return self._act(host, site.root, "once", options, _nothing, self._seconds_to_wait + SECONDS_TO_CHANGE)
 
+    def beside(self, host: HostAddress, site: Site, command: str, *, key: str, deadline: float) -> Answer:
+        wait = min(self._seconds_to_wait, _whole(deadline))
+        options = _options(key=_key(key), command=command, deadline=_whole(deadline), wait=wait)
+        return self._act(host, site.root, "beside", options, _nothing, self._seconds_to_wait + SECONDS_TO_CHANGE)
+
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
     ) -> Answer:
