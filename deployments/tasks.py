@@ -58,7 +58,7 @@ def run_smoke(run: str) -> None:
 @shared_task(name=hints.WORKFLOW, time_limit=700, soft_time_limit=660)
 def run_workflow(run: str) -> None:
     """Carry a run of a workflow on; one try of a task may take ten minutes."""
-    carrying.work_on(run, tools.configured(settings.AUREUS), hint_workflow)
+    carrying.work_on(run, tools.configured(settings.AUREUS, run, real().hosts), hint_workflow)
 
 
 @shared_task(name=hints.CANARY)

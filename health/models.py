@@ -114,6 +114,9 @@ class WorkflowRun(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
+    environment = models.CharField(
+        max_length=60, blank=True, help_text="Where it runs the commands of an installation; empty: it runs none."
+    )
     params = models.JSONField(default=dict)
     status = models.CharField(
         max_length=20, default=RunStatus.PENDING.value, choices=[(s.value, s.value) for s in RunStatus]

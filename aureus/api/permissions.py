@@ -19,6 +19,8 @@ class Where(Enum):
     OF_BODY_DEPLOYMENT = "the environment of the deployment named in the body"
     NAMED = "the environment named in the address"
     BODY = "the environment named in the body"
+    BODY_IF_NAMED = "the environment named in the body, where one is"
+    OF_RUN = "the run's environment, where it has one"
     TARGET = "the target environment"
     WHERE_USED = "every environment where the version was deployed"
 
@@ -88,10 +90,15 @@ TABLE: tuple[Cell, ...] = (
     Cell("deployment-gate-checks", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-can-promote", "GET", ANYONE, Where.OF_DEPLOYMENT),
     Cell("deployment-explain", "GET", ANYONE, Where.OF_DEPLOYMENT),
-    Cell("workflow-runs", "GET", ANYONE),
-    Cell("workflow-runs", "POST", SHIPS),
-    Cell("workflow-run", "GET", ANYONE),
-    Cell("workflow-run-cancel", "POST", SHIPS),
+    Cell(
+        "workflow-runs",
+        "GET",
+        ANYONE,
+        note="shows those of no environment, and of environments in which one holds a role",
+    ),
+    Cell("workflow-runs", "POST", SHIPS, Where.BODY_IF_NAMED),
+    Cell("workflow-run", "GET", ANYONE, Where.OF_RUN),
+    Cell("workflow-run-cancel", "POST", SHIPS, Where.OF_RUN),
     Cell("environments", "GET", ANYONE, note="shows the environments in which one holds a role"),
     Cell("environment", "GET", ANYONE, Where.NAMED),
     Cell("environment-hosts", "GET", ANYONE, Where.NAMED),

@@ -14,6 +14,7 @@ from aureus.api.permissions import Cell, Where, cell_of
 from aureus.journal.actor import Actor
 from aureus.journal.refusals import Invalid, NotAllowed, NotFound
 from deployments.models import Deployment
+from health.models import WorkflowRun
 
 TO = "production"
 """Where a promotion goes that does not say so."""
@@ -74,6 +75,20 @@ def _body(cell: Cell, actor: Actor, request: Request, kwargs: Mapping[str, Any])
     _demand(cell, actor, _field(request, "environment"))
 
 
+def _body_if_named(cell: Cell, actor: Actor, request: Request, kwargs: Mapping[str, Any]) -> None:
+    body = request.data
+    if isinstance(body, dict) and body.get("environment"):
+        _demand(cell, actor, _field(request, "environment"))
+
+
+def _of_run(cell: Cell, actor: Actor, request: Request, kwargs: Mapping[str, Any]) -> None:
+    name = WorkflowRun.objects.filter(pk=kwargs["run_id"]).values_list("environment", flat=True).first()
+    if name and not actor.holds(name):
+        raise NotFound(f"there is no workflow run {kwargs['run_id']}")
+    if name:
+        _demand(cell, actor, name)
+
+
 def _target(cell: Cell, actor: Actor, request: Request, kwargs: Mapping[str, Any]) -> None:
     environment_of(actor, kwargs["deployment_id"])
     _demand(cell, actor, _field(request, "targetEnvironment", TO))
@@ -119,6 +134,8 @@ _LOOK_UPS: dict[Where, Callable[[Cell, Actor, Request, Mapping[str, Any]], None]
     Where.OF_BODY_DEPLOYMENT: _of_body_deployment,
     Where.NAMED: _named,
     Where.BODY: _body,
+    Where.BODY_IF_NAMED: _body_if_named,
+    Where.OF_RUN: _of_run,
     Where.TARGET: _target,
     Where.WHERE_USED: _where_used,
 }

@@ -22,6 +22,9 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 def run(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="Its id, or WORKFLOW@1.2.3.")],
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for ${params.NAME}; may be repeated.")] = None,
+    environment: Annotated[
+        str, typer.Option(help="Where its commands run; a workflow without commands needs none.")
+    ] = "",
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it has ended; exit code 0 only if it passed.")
     ] = False,
@@ -30,7 +33,8 @@ def run(
 ) -> None:
     """Run a version's workflow."""
     api = client.from_environment()
-    made = api.post("/workflows/runs", {"versionId": version_id(api, version), "params": labels(param)})
+    asked = {"versionId": version_id(api, version), "params": labels(param)}
+    made = api.post("/workflows/runs", asked | ({"environment": environment} if environment else {}))
     if wait:
         made = _ended(api, made, timeout)
     if as_json:

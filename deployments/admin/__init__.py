@@ -1,5 +1,5 @@
 """The console of release managers: what is deployed where, why, and the verbs as buttons with a reason."""
 
-from deployments.admin import deployments, fleet, watched
+from deployments.admin import deployments, fleet, watched, workflow_runs
 
-__all__ = ["deployments", "fleet", "watched"]
+__all__ = ["deployments", "fleet", "watched", "workflow_runs"]

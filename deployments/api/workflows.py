@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
@@ -13,12 +14,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aureus.journal.refusals import Invalid, NotFound
+from deployments import places
+from deployments.api.rows import environments
 from deployments.hints import hint_workflow
 from health.models import WorkflowRun
 from health.runs import lifecycle
 from health.runs.facts import RunStatus
 from health.runs.plan import Way
-from health.runs.tools import NAMES
 from releases.asking import Body, FreeObject, Words, actor_of
 
 TAGS = ["workflows"]
@@ -27,6 +29,13 @@ TAGS = ["workflows"]
 class RunBody(Body):
     versionId = serializers.UUIDField()
     params = FreeObject(required=False, default=dict, help_text="What the tasks may name as ${params.NAME}.")
+    environment = Words(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=60,
+        help_text="Where its commands run; a workflow without commands needs none.",
+    )
 
 
 class CancelBody(Body):
@@ -55,6 +64,7 @@ class RunShape(serializers.Serializer):
     versionId = serializers.UUIDField(source="version_id")
     version = serializers.CharField(source="version.number")
     workflowId = serializers.CharField(source="version.application.key")
+    environment = serializers.CharField(help_text="Where its commands run; empty: it runs none.")
     status = serializers.CharField(help_text=f"One of {', '.join(RunStatus)}.")
     reason = serializers.CharField()
     cancelReason = serializers.CharField(source="cancel_reason")
@@ -88,6 +98,8 @@ class Runs(GenericAPIView):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         rows = WorkflowRun.objects.select_related("version__application").defer("version__spec")
+        seen = environments(actor_of(request)).values("name")
+        rows = rows.filter(Q(environment="") | Q(environment__in=seen))
         if version := request.query_params.get("versionId"):
             rows = rows.filter(version_id=_id(version))
         if status := request.query_params.get("status"):
@@ -101,7 +113,9 @@ class Runs(GenericAPIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         asked = RunBody.read(request)
-        run = lifecycle.start(asked["versionId"], asked["params"], tools=NAMES, actor=actor_of(request))
+        run = places.start(
+            asked["versionId"], asked["params"], environment=asked["environment"], actor=actor_of(request)
+        )
         return Response(_shown(run.pk), status=201)
 
     def afterwards(self, response: Response) -> Response:

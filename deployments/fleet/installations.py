@@ -21,6 +21,7 @@ from health.sources import declared
 
 APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FIELD = re.compile(r"(\.?[A-Za-z0-9_-]+|\[[0-9]+\])+")
+COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 PROOFS = ("health", "link+start")
 OURS = frozenset({"balancer", "all"})
 """Words that stand for something else where hosts of an installation are named."""
@@ -58,6 +59,7 @@ class DeclaredInstallation:
     sticky: str = ""
     journal: bool = False
     queries: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class DeclaredInstallation:
     @property
     def options(self) -> dict[str, Any]:
         """What is kept together, since few installations have it."""
-        few = {"sticky": self.sticky, "halt": self.halt}
+        few = {"sticky": self.sticky, "halt": self.halt, "commands": dict(self.commands)}
         return self.sources | {name: value for name, value in few.items() if value}
 
     def places(self) -> Iterator[tuple[str, str, int]]:
@@ -118,6 +120,7 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         sticky=row.text("sticky", "", most=100),
         journal=row.truth("journal"),
         queries=row.mapping("queries"),
+        commands=_commands(row),
     )
     row.end()
     if row.usable:
@@ -140,6 +143,15 @@ def _hosts(row: Fields, environment: DeclaredEnvironment | None) -> tuple[str, .
         row.wrong("hosts", "must name at least one host, and each of them once")
     # The order of the plan is the order of the environment's hosts.
     return tuple(host.name for host in environment.hosts if host.name in named)
+
+
+def _commands(row: Fields) -> dict[str, str]:
+    """What tasks of workflows may run on its hosts, by name."""
+    given = row.mapping("commands")
+    lines = Fields(given, row.at("commands"), row.errors)
+    for name in [name for name in given if not isinstance(name, str) or not COMMAND.fullmatch(name)]:
+        row.wrong("commands", f"{name!r} must be a name of up to 60 letters, digits, dots, dashes, underscores")
+    return {name: lines.text(name, most=500) for name in given if isinstance(name, str) and COMMAND.fullmatch(name)}
 
 
 def _slots(row: Fields) -> dict[str, int]:

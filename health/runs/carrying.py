@@ -97,7 +97,7 @@ def _call(claim: Claim, tools: Mapping[str, Tool], known: Mapping[str, Any]) -> 
     except Unfilled as error:
         return Answer(Result.FAILED, str(error), final=True)
     try:
-        return tool(Asked(params, claim.call.timeout_ms / 1000, key, claim.began, claim.now))
+        return tool(Asked(params, claim.call.timeout_ms / 1000, key, claim.began, claim.now, claim.earlier))
     except Exception as error:  # a fault of a tool must not take its neighbours along
         log.exception("a tool broke", tool=claim.call.tool, task=claim.task)
         return Answer(Result.FAILED, f"The tool {claim.call.tool} broke: {error!r}"[:500], cause=Cause.LOST, final=True)

@@ -21,8 +21,9 @@ from health.runs import decide as core
 from health.runs.facts import OPEN, Cause, RunStatus, TaskStatus
 from health.runs.plan import Call, Plan, Way
 from health.runs.rows import facts_of, kept, locked, new, part_of, plan_for, write
-from health.runs.settle import Answer, Result, after, given_up
+from health.runs.settle import Answer, after, given_up
 from releases import registry
+from releases.models import Version
 from releases.spec import SpecInvalid
 
 SIDE_BY_SIDE = 16
@@ -33,7 +34,10 @@ HINT_AGAIN_AFTER = 3
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A task that this worker holds under this fence. `began`: its first try; `now`: this one. `key` is of the call."""
+    """A task that this worker holds under this fence. `began`: its first try; `now`: this one. `key` is of the call.
+
+    earlier: what the answer before said, where there was one.
+    """
 
     id: int
     run: UUID
@@ -44,6 +48,7 @@ class Claim:
     key: str
     began: datetime
     now: datetime
+    earlier: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -55,27 +60,46 @@ class Turn:
 
 
 @transaction.atomic
-def start(version_id: UUID | str, params: Mapping[str, Any], *, tools: Collection[str], actor: Actor) -> WorkflowRun:
+def start(
+    version_id: UUID | str,
+    params: Mapping[str, Any],
+    *,
+    tools: Collection[str],
+    actor: Actor,
+    environment: str = "",
+) -> WorkflowRun:
     """Write a run down with all its tasks; a worker takes it up. Raises NotFound, or Conflict where it cannot run here.
 
-    tools: those that this server has.
+    tools: those that it may use. environment: where it runs; empty: nowhere.
     """
     version = registry.get(version_id)
     if version.withdrawn_at is not None:
         raise Conflict(f"{version} was withdrawn ({version.withdrawn_reason}): run another version", code="withdrawn")
-    try:
-        plan = plan_for(version.pk)
-    except SpecInvalid as invalid:
-        raise Conflict(f"the spec of {version} cannot be run: {invalid}", code="spec_unusable") from invalid
+    plan = plan_of_version(version)
     _refuse_unknown(plan, tools, str(version))
-    run = WorkflowRun.objects.create(version=version, params=plain(dict(params)), asked_by=actor.name)
+    run = WorkflowRun.objects.create(
+        version=version, environment=environment, params=plain(dict(params)), asked_by=actor.name
+    )
     now = clock.now()
     calls = ((name, plan.call(name, Way.FORWARD)) for name in plan.order)
     TaskRun.objects.bulk_create(new(run, name, Way.FORWARD, at, call, now) for at, (name, call) in enumerate(calls))
     WorkflowRun.objects.filter(pk=run.pk).update(wake_at=now)
-    record(run.stream, "workflow_run.requested", actor, version=str(version.pk), tasks=len(plan.order))
+    about = {
+        "version": str(version.pk),
+        "tasks": len(plan.order),
+        **({"environment": environment} if environment else {}),
+    }
+    record(run.stream, "workflow_run.requested", actor, **about)
     run.refresh_from_db()
     return run
+
+
+def plan_of_version(version: Version) -> Plan:
+    """What a run of it would do. Raises Conflict where its spec cannot be run."""
+    try:
+        return plan_for(version.pk)
+    except SpecInvalid as invalid:
+        raise Conflict(f"the spec of {version} cannot be run: {invalid}", code="spec_unusable") from invalid
 
 
 def _refuse_unknown(plan: Plan, tools: Collection[str], version: str) -> None:
@@ -156,7 +180,7 @@ def _begin(run: WorkflowRun, plan: Plan, tasks: tuple[tuple[Way, str], ...]) -> 
 def _claim(row: TaskRun, plan: Plan, fence: int, now: datetime) -> Claim:
     call = plan.call(row.task, Way(row.way))
     key = call.key or f"{row.run_id}:{row.way}:{row.task}"
-    return Claim(row.pk, row.run_id, fence, Way(row.way), row.task, call, key, row.started_at or now, now)
+    return Claim(row.pk, row.run_id, fence, Way(row.way), row.task, call, key, row.started_at or now, now, row.output)
 
 
 def _skip(run: WorkflowRun, names: Collection[str], why: str, now: datetime) -> None:
@@ -192,7 +216,7 @@ def settle(claim: Claim, answer: Answer) -> bool:
     # Spreads the load of retries; nothing is guarded by it.
     part = after(plan_for(run.version_id), part_of(row), answer, now, random.random())  # noqa: S311
     reason = plain(answer.reason)[:2000]
-    write(row.pk, part, reason=reason, **({"output": kept(answer.output)} if answer.result is Result.PASSED else {}))
+    write(row.pk, part, reason=reason, output=kept(answer.output))
     if part.ended:
         _tell_end(run, row, part.status, reason)
     _update(run, wake_at=now)

@@ -82,4 +82,5 @@ def plan_of(workflow: Workflow) -> Plan:
 def is_safe(tool: str, params: Mapping[str, Any]) -> bool:
     """Calling it twice changes no more than calling it once, by what the tool is."""
     method = str(params.get("method", "GET")).upper()
-    return tool in ("noop", "wait", "llm") or (tool == "http" and method in _READS)
+    # A host carries a command out once by its name, and says so when it is asked again.
+    return tool in ("noop", "wait", "llm", "command") or (tool == "http" and method in _READS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,18 +19,23 @@ KEY = "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One try: params with every place filled, seconds it may take, its key; `began`: the task's first try."""
+    """One try: params with every place filled, seconds it may take, its key; `began`: the task's first try.
+
+    earlier: the output of the answer before, where there was one that was no end.
+    """
 
     params: Mapping[str, Any]
     timeout: float
     key: str
     began: datetime
     now: datetime
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
 
 Tool = Callable[[Asked], Answer]
+COMMAND = "command"
 NAMES = frozenset({"noop", "wait", "http", "llm"})
-"""The tools that every server has."""
+"""The tools that every server has; COMMAND is there for a run in an environment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from django.db import connections
 from redis import Redis
 
 from aureus.api.metering import _of_rows
+from aureus.journal.actor import Role
 from deployments import tasks
+from deployments.models import Installation
 from health.models import TaskRun, WorkflowRun
 from health.runs.lifecycle import due
-from tests.api.conftest import MISSING
+from tests.api.conftest import MISSING, fleet, person  # noqa: F401 - a fixture
 from tests.cli.conftest import nobodys_folder, run, world  # noqa: F401 - fixtures
 from tests.health.runs.world import hurry
 from tests.health.web import site
@@ -103,6 +105,25 @@ def test_a_run_that_cannot_be_is_refused_with_what_to_do(api):
     for body in ({}, {"versionId": "x"}, {"versionId": shell, "params": []}, {"versionId": shell, "more": 1}):
         assert api.post(RUNS, body, as_="cid").status_code == 400, body
     assert not WorkflowRun.objects.exists()
+
+
+def test_a_run_in_an_environment_is_started_and_seen_by_those_who_hold_a_role_there_alone(api, fleet):  # noqa: F811
+    installation = fleet.environment("staging", 1)
+    Installation.objects.filter(pk=installation.pk).update(options={"commands": {"warm": "true"}})
+    fleet.deployed("1.0.0")
+    spec = {"id": "shop", "name": "Shop", "tasks": [{"id": "a", "tool": "command", "params": {"command": "warm"}}]}
+    body = {"versionId": registered(api, spec, "2.0.0")}
+    assert "name the environment" in api.post(RUNS, body, as_="cid").json()["detail"]
+    assert api.post(RUNS, {**body, "environment": "nowhere"}, as_="cid").status_code == 404
+    person("here", "staging", role=Role.CI)
+    person("there", "qa", role=Role.CI)
+    assert api.post(RUNS, {**body, "environment": "staging"}, as_="there").status_code == 403
+    told = api.post(RUNS, {**body, "environment": "staging"}, as_="here").json()
+    assert told["environment"] == "staging"
+    address = f"{RUNS}/{told['id']}"
+    assert [api.get(address, as_=who).status_code for who in ("here", "there")] == [200, 404]
+    assert [len(api.get(RUNS, as_=who).json()) for who in ("here", "there")] == [1, 0]
+    assert api.post(f"{address}/cancel", {"reason": "no"}, as_="there").status_code == 404
 
 
 def test_the_same_request_under_one_key_is_one_run_and_a_worker_is_told(api, queue):

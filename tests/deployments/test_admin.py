@@ -6,8 +6,11 @@ from django.test import Client
 from django.urls import reverse
 
 from aureus.accounts.models import Grant
-from deployments import lifecycle
+from deployments import lifecycle, places
 from deployments.models import Environment, Incident
+from health.runs.carrying import work_on
+from health.runs.tools import Addresses, tools
+from releases import registry
 from tests.deployments.conftest import ALICE
 
 
@@ -48,6 +51,7 @@ LISTS = [
     "releases_waiver",
     "health_window",
     "health_smokerun",
+    "health_workflowrun",
     "journal_event",
 ]
 
@@ -70,6 +74,16 @@ def test_a_deployments_page_draws_its_traffic_with_both_versions_named(deployed)
     drawn = text[text.index("<svg") : text.index("</svg>")]
     for words in ("1.0.0", "1.1.0", "good below 1%", "undone above 5%"):
         assert words in drawn, words
+
+
+def test_a_workflow_runs_page_shows_what_each_task_did_and_lets_nobody_edit_it(fleet):
+    spec = {"id": "order", "name": "Order", "tasks": [{"id": "reserve", "tool": "noop", "params": {"of": "<tea>"}}]}
+    run = places.start(registry.register(spec, "1.0.0", actor=ALICE)[0].pk, {}, environment="", actor=ALICE)
+    work_on(str(run.pk), tools(Addresses()), lambda _: None)
+    text = page(person("carol", "viewer"), "health_workflowrun_change", run.pk)
+    for words in ("order 1.0.0", "reserve", "passed", "&lt;tea&gt;", "every task that was needed has passed"):
+        assert words in text, words
+    assert 'name="_save"' not in text
 
 
 def test_a_release_manager_rolls_back_with_a_reason_and_sees_the_rollback(fleet, deployed):

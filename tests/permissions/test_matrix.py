@@ -17,6 +17,7 @@ from aureus.api.reference import _addresses
 from aureus.journal.actor import Role
 from aureus.urls import urlpatterns
 from deployments import lifecycle
+from health.models import WorkflowRun
 from tests.api.conftest import MISSING, Api, fleet  # noqa: F401 - a fixture
 from tests.deployments.conftest import ALICE, Fleet
 
@@ -38,7 +39,8 @@ def world(db: None) -> dict[str, str]:
     made.environment("there", 1)
     version = made.version("1.0.0")
     ids = {name: str(lifecycle.deploy(version.pk, name, actor=ALICE).pk) for name in ("here", "there")}
-    return {"version": str(version.pk), **ids}
+    run = WorkflowRun.objects.create(version=version, environment="here", asked_by="alice")
+    return {"version": str(version.pk), "run": str(run.pk), **ids}
 
 
 def ask(cell: Cell, world: dict[str, str], **grants: Role) -> int:
@@ -49,12 +51,13 @@ def ask(cell: Cell, world: dict[str, str], **grants: Role) -> int:
         for environment, role in grants.items():
             Grant.objects.create(user=user, role=role, environment=environment)
         token = issue(user)[0]
-    path = ADDRESSES[cell.route].replace(":name", "here").replace(":run", MISSING).replace(":evidence", "1")
+    run = world["run"] if cell.where is Where.OF_RUN else MISSING
+    path = ADDRESSES[cell.route].replace(":name", "here").replace(":run", run).replace(":evidence", "1")
     path = path.replace(":application", "shop").replace(":number", "1")
     path = path.replace(":id", world["version"] if cell.route.startswith("version") else world["here"])
     query = "?targetEnvironment=here" if cell.route in ("deployment-can-promote", "deployment-gate-checks") else ""
     body: dict[str, str] = {}
-    if cell.where is Where.BODY:
+    if cell.where in (Where.BODY, Where.BODY_IF_NAMED):
         body = {"environment": "here"}
     elif cell.where is Where.TARGET:
         body = {"targetEnvironment": "here"}
