@@ -147,6 +147,9 @@ class WorkflowRun(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"run {self.id}"
+
     @property
     def stream(self) -> str:
         """Its stream of events."""
