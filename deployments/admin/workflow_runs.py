@@ -19,7 +19,7 @@ class TaskRunInline(TabularInline):
 
     model = TaskRun
     extra = 0
-    hide_title = True
+    show_title = False
     can_delete = False
     ordering: ClassVar = ("-way", "position")
     fields: ClassVar = ("task", "way", "status", "attempts", "reason", "output", "started_at", "ended_at")
