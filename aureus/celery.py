@@ -5,6 +5,7 @@ A message is a hint that carries ids; rows are the truth.
 
 import os
 import warnings
+from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
@@ -20,9 +21,17 @@ TICK = 1.0
 LOOK_EVERY = 5.0
 """Seconds between two rounds of looking at hosts; which hosts are due is a matter of rows."""
 CANARY_EVERY = 5.0
+PRUNE_EVERY = 3600.0
 
 # Workers run as whoever started Aureus, who must be able to read the SSH keys; as root Celery warns at each start.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+
+
+def pruning(days: int) -> dict[str, Any]:
+    """The entry that removes artifacts; none where they are kept for ever."""
+    options = {"queue": "transfer", "expires": PRUNE_EVERY}
+    return {"prune": {"task": "prune artifacts", "schedule": PRUNE_EVERY, "options": options}} if days else {}
+
 
 app = Celery("aureus", amqp=broker.Amqp, set_as_current=True)
 app.conf.update(
@@ -97,6 +106,7 @@ app.conf.update(
             }
             for queue in QUEUES
         },
+        **pruning(settings.AUREUS.ARTIFACT_RETENTION_DAYS),
     },
 )
 app.autodiscover_tasks()

@@ -127,6 +127,19 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             shown_default="`AUREUS_HOME/artifacts`",
         ),
         Setting(
+            "ARTIFACT_RETENTION_DAYS",
+            kinds.whole(0, 3650),
+            "0",
+            "Days after which artifacts that were neither sent nor used, and that nothing needs, are removed hourly; "
+            "0: never by itself.",
+        ),
+        Setting(
+            "ARTIFACT_RETENTION_COUNT",
+            kinds.whole(0, 1000),
+            "10",
+            "Newest versions of each application whose artifacts are kept whatever their age.",
+        ),
+        Setting(
             "S3_ENDPOINT_URL",
             kinds.HTTP,
             None,

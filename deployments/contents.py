@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployments.models import Configuration, Deployment, Installation
+from deployments.models import MAY_BE_CURRENT, Configuration, Deployment, Installation
 from releases.models import Version
 from releases.spec import configured, number_of
 
@@ -25,6 +25,16 @@ class Brought:
 def content_of(version: Version, configuration: Configuration | None) -> str:
     """The name of a version with a configuration: what hosts, targets and windows know it by."""
     return configured(version.number, version.digest, configuration.digest if configuration else "")
+
+
+def current_of(installation: Installation) -> Deployment | None:
+    """The deployment whose version an installation runs by our record; a rollback that succeeded counts."""
+    living = (
+        installation.deployments.filter(MAY_BE_CURRENT)
+        .select_related("version", "configuration")
+        .defer("configuration__variables")
+    )
+    return living.order_by("-deployed_at", "-created_at").first()
 
 
 def newest(installation: Installation) -> Configuration | None:

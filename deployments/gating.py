@@ -13,7 +13,7 @@ from deployments.policy import Policy
 from deployments.proven import goods
 from health import windows
 from health.models import SmokeRun
-from releases import evidence, gates, signing
+from releases import evidence, gates, retention, signing
 from releases.facts import GateCheck, SourceFacts
 from releases.models import Version
 from releases.waiving import waived
@@ -31,7 +31,13 @@ def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool 
         facts = _more(facts, source.version, to, policy)
         facts = facts if again else _heard(facts, source, now)
     answers = gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
-    return (*answers, *signature(source.version, to, policy))
+    return (*answers, *artifact(source.version), *signature(source.version, to, policy))
+
+
+def artifact(version: Version) -> tuple[GateCheck, ...]:
+    """That its bytes are there; nothing is said where they are. No waiver lets it pass."""
+    why = retention.why_gone(version)
+    return (GateCheck("artifact_kept", False, why),) if why else ()
 
 
 def signature(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:

@@ -8,16 +8,24 @@ from django.db.models import F, Max
 
 from deployments.engine.status import Status
 from deployments.models import Deployment, Installation
+from releases import retention
 
 REMEMBERED = 200
 """Good deployments of an installation that are looked through for a way back."""
 
 
+def held_goods(installation: Installation) -> list[str]:
+    """The same, for whoever plans with them: their bytes are there until the caller's transaction ends."""
+    retention.hold(installation.application_id)
+    return goods(installation)
+
+
 def goods(installation: Installation) -> list[str]:
-    """Contents that passed their window here and were not undone or withdrawn since, newest first."""
+    """Contents that passed their window here and were not undone, withdrawn or removed since, newest first."""
     passed = Deployment.objects.filter(
-        installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None
-    )
+        installation=installation, good_at__isnull=False, status=Status.DEPLOYED, version__withdrawn_at=None,
+        version__artifact__removed_at=None,
+    )  # fmt: skip
     # Plain columns: this is read at every look at the gates, and rows of two hundred deployments are not.
     columns = ("content", "deployed_at")
     proven = list(passed.order_by("-deployed_at").values_list(*columns)[:REMEMBERED])

@@ -19,11 +19,11 @@ from aureus.journal.models import record
 from aureus.journal.plain import plain
 from aureus.journal.refusals import Conflict, Invalid
 from deployments import identity
+from deployments.contents import current_of
 from deployments.drivers import HostError
 from deployments.engine.status import Status
 from deployments.lifecycle.ending import undo
 from deployments.lifecycle.moves import locked
-from deployments.lifecycle.requests import current_of
 from deployments.lifecycle.rows import endpoints_of
 from deployments.models import Deployment, Endpoint
 from deployments.outside import Outside, address_of, site_of

@@ -5,13 +5,15 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from deployments import execution, hints, leases, smoke, tools, watching
+from aureus.journal.actor import AUREUS
+from deployments import execution, hints, keeping, leases, smoke, tools, watching
 from deployments.fleet import looking
 from deployments.hints import hint, hint_smoke, hint_workflow
-from deployments.outside import real
+from deployments.outside import artifact_store, real
 from health import canaries
 from health.runs import carrying
 from health.runs import lifecycle as runs
+from releases.keeping import Rule
 
 
 @shared_task(name=hints.ADVANCE)
@@ -59,6 +61,13 @@ def run_smoke(run: str) -> None:
 def run_workflow(run: str) -> None:
     """Carry a run of a workflow on; one try of a task may take ten minutes."""
     carrying.work_on(run, tools.configured(settings.AUREUS, run, real().hosts), hint_workflow)
+
+
+@shared_task(name="prune artifacts", time_limit=3700, soft_time_limit=3600)
+def prune_artifacts() -> None:
+    """Remove artifacts that nobody needs any more."""
+    rule = Rule(settings.AUREUS.ARTIFACT_RETENTION_DAYS, settings.AUREUS.ARTIFACT_RETENTION_COUNT)
+    keeping.prune(rule, artifact_store(), actor=AUREUS)
 
 
 @shared_task(name=hints.CANARY)

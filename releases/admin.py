@@ -66,7 +66,7 @@ class VersionAdmin(ReadOnly):
 
     @display(description="Artifact", boolean=True)
     def has_artifact(self, version: Version) -> bool:
-        return version.artifact_id is not None
+        return version.artifact is not None and version.artifact.removed_at is None
 
 
 @admin.register(Evidence)

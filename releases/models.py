@@ -1,6 +1,7 @@
 """What may be shipped: applications, their versions, the bytes, and what is known about them."""
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 
@@ -28,7 +29,18 @@ class Artifact(models.Model):
     unpacked_size = models.BigIntegerField(help_text="Bytes of its files.")
     files = models.IntegerField()
     store_key = models.CharField(max_length=200)
-    at = models.DateTimeField(db_default=ClockTimestamp())
+    at = models.DateTimeField(db_default=ClockTimestamp(), help_text="When it was last sent.")
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="Since when its bytes are not to be had.")
+    deleted_at = models.DateTimeField(null=True, blank=True, help_text="When the store forgot them.")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["removed_at"],
+                condition=models.Q(removed_at__isnull=False, deleted_at=None),
+                name="artifact_to_delete",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.sha256[:12]
@@ -64,6 +76,11 @@ class Version(models.Model):
     def content(self) -> str:
         """What really runs: the name of this version's folder on a host."""
         return f"{self.number}-{self.digest[:12]}"
+
+    @property
+    def artifact_removed_at(self) -> datetime | None:
+        """Since when its bytes are not to be had; None where they are, or it has none."""
+        return self.artifact.removed_at if self.artifact else None
 
     @property
     def stream(self) -> str:

@@ -14,7 +14,7 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound, Refused, TooLarge, Unavailable
-from releases import checker, semver, signing, spec
+from releases import checker, retention, semver, signing, spec
 from releases.archive import Limits, UnsafeArchive, inspect
 from releases.checker import Finding, Severity
 from releases.models import Application, Artifact, Signature, Version
@@ -125,6 +125,7 @@ def attach(
     _may_attach(get(version_id), sha256)
     # Before a byte of the archive is read: what is signed is its sha256.
     signed = _signed(signature, sha256) if signature is not None else None
+    retention.expect(sha256)
     try:
         stored = store.put(stream, sha256, max_size)
     except StoreRefused as error:
@@ -134,7 +135,7 @@ def attach(
         raise _unavailable(error) from error
     if not Artifact.objects.filter(sha256=sha256).exists():
         _inspect(stored.key, sha256, store, max_size)
-    return _attached(version_id, sha256, signed, actor)
+    return _attached(version_id, sha256, signed, actor, sent=True)
 
 
 def attach_known(
@@ -147,30 +148,44 @@ def attach_known(
     """
     version = get(version_id)
     _may_attach(version, sha256)
-    known = Artifact.objects.filter(sha256=sha256, versions__application=version.application_id).first()
+    there = Artifact.objects.filter(sha256=sha256, removed_at=None, versions__application=version.application_id)
+    known = there.first()
     try:
         here = known is not None and store.exists(known.store_key)
     except StoreDown as error:
         raise _unavailable(error) from error
     if not here:
-        raise NotFound(
-            f"no version of {version.application} has an artifact with this sha256: send the archive itself",
-            code="bytes_unknown",
-        )
+        raise _unknown(version)
     signed = _signed(signature, sha256) if signature is not None else None
     return _attached(version_id, sha256, signed, actor)
 
 
+def _unknown(version: Version) -> NotFound:
+    return NotFound(
+        f"no version of {version.application} has an artifact with this sha256: send the archive itself",
+        code="bytes_unknown",
+    )
+
+
 @transaction.atomic
-def _attached(version_id: UUID | str, sha256: str, signed: signing.Signed | None, actor: Actor) -> Version:
-    locked = Version.objects.select_for_update(of=("self",)).select_related("application", "artifact")
+def _attached(
+    version_id: UUID | str, sha256: str, signed: signing.Signed | None, actor: Actor, *, sent: bool = False
+) -> Version:
+    """sent: the bytes have come in just now; else they must not have been removed meanwhile."""
+    locked = Version.objects.select_for_update(of=("self",)).select_related("application")
     version = locked.get(pk=version_id)
+    artifact = Artifact.objects.select_for_update().get(sha256=sha256)
+    if artifact.removed_at is not None and not sent:
+        raise _unknown(version)
     _may_attach(version, sha256)
-    if version.artifact is None:
-        version.artifact = Artifact.objects.get(sha256=sha256)
+    if artifact.removed_at is not None:
+        retention.unmark(artifact)
+        record(version.stream, "version.artifact_sent_again", actor, sha256=sha256, size=artifact.size)
+    if version.artifact_id is None:
+        version.artifact = artifact
         version.digest = spec.version_digest(version.spec, version.number, sha256)
         version.save(update_fields=["artifact", "digest"])
-        record(version.stream, "version.artifact_attached", actor, sha256=sha256, size=version.artifact.size)
+        record(version.stream, "version.artifact_attached", actor, sha256=sha256, size=artifact.size)
     if signed is not None:
         _keep_signature(version, signed, actor)
     return version

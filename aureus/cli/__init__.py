@@ -10,6 +10,7 @@ import typer
 
 from aureus.cli import (
     access,
+    artifacts,
     configuring,
     deploying,
     examining,
@@ -33,6 +34,7 @@ judging.add_to(app)
 app.add_typer(hosts.app, name="hosts")
 access.add_to(app)
 app.add_typer(versions.app, name="version")
+app.add_typer(artifacts.app, name="artifact")
 app.add_typer(configuring.app, name="config")
 app.add_typer(workflows.app, name="workflow")
 proving.add_to(app)

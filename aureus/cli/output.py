@@ -85,6 +85,15 @@ def when(value: str | datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
 def ask(question: str) -> bool:
     """Yes or no at the terminal; without one nobody can answer, which is no."""
     if not sys.stdin.isatty():

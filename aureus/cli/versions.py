@@ -13,7 +13,8 @@ import typer
 
 from aureus.cli import client, group, signing
 from aureus.cli.ends import USAGE, Ended
-from aureus.cli.output import Json, answer, progress, say, table, when
+from aureus.cli.output import Json, answer, progress, say, size, table, when
+from aureus.cli.references import version_id as id_of
 
 app = group.make(no_args_is_help=True, help="Register versions and list them.")
 
@@ -45,6 +46,36 @@ def register(
         return answer(made)
     held = f", artifact sha256 {made['artifact']['sha256'][:12]}…" if made.get("artifact") else ""
     say(f"{made['workflowId']}@{made['version']} is registered as {made['id']}{held}")
+
+
+@app.command()
+def upload(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its id, or WORKFLOW@1.2.3.")],
+    artifact: Annotated[Path, typer.Argument(help="The archive that hosts unpack: .tar.gz, .tar.")],
+    as_json: Json = False,
+) -> None:
+    """Send the archive of a version that was registered without one, or whose archive was removed since."""
+    if not artifact.is_file():
+        raise Ended(USAGE, f"there is no file {artifact}")
+    api = client.from_environment()
+    told = send(api, id_of(api, version), artifact, signing.sha256_of(artifact))
+    if as_json:
+        return answer(told)
+    say(f"{told['workflowId']}@{told['version']} has its artifact, sha256 {told['artifact']['sha256'][:12]}…")
+
+
+@app.command()
+def withdraw(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its id, or WORKFLOW@1.2.3.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept, and said to whoever asks for the version.")],
+    as_json: Json = False,
+) -> None:
+    """Take a version out of use, for good: it is not deployed again, and nothing goes back to it."""
+    api = client.from_environment()
+    told = api.post(f"/deployments/versions/{id_of(api, version)}/withdraw", {"reason": reason})
+    if as_json:
+        return answer(told)
+    say(f"{told['workflowId']}@{told['version']} was withdrawn: {told['withdrawnReason']}")
 
 
 @app.command()
@@ -108,14 +139,10 @@ def _json_file(path: Path) -> Any:
 
 
 def _size(row: dict[str, Any]) -> str:
-    size = float((row.get("artifact") or {}).get("size", 0))
-    if not size:
+    artifact = row.get("artifact")
+    if not artifact:
         return "none"
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
+    return "removed" if row["artifactRemovedAt"] else size(artifact["size"])
 
 
 class _Counted:

@@ -26,6 +26,7 @@ from deployments.lifecycle import current_of
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Pool, Target
 from deployments.outside import Outside, address_of, files_of, site_of
 from health.sources.probe import is_same
+from releases import retention
 from releases.models import Version
 from releases.registry import seal
 from releases.semver import NotSemVer, parse
@@ -149,6 +150,7 @@ def _endpoints(installation: Installation, host: str) -> list[Endpoint]:
 def _demand(installation: Installation, version: Version, began: datetime) -> None:
     """Raises Conflict where something else is at work there, was meanwhile, or the record says otherwise."""
     identity.demand(installation)
+    retention.demand(version)
     row = Installation.objects.select_related("environment").get(pk=installation.pk)
     if why := row.held or row.environment.lock_reason:
         raise Conflict(f"{installation} is held: {why}", code="held")

@@ -11,10 +11,10 @@ from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from aureus.journal.plain import plain
 from deployments import identity
+from deployments.contents import current_of
 from deployments.drivers import HostError
 from deployments.engine.status import Status
 from deployments.engine.strategies import SIDES
-from deployments.lifecycle.requests import current_of
 from deployments.models import Deployment, Endpoint, Installation, Pool
 from deployments.outside import Outside, address_of, site_of
 from deployments.snapshot import policy_of

@@ -1,10 +1,11 @@
 """The verbs on deployments: the only writers of their status."""
 
+from deployments.contents import current_of
 from deployments.lifecycle.advancing import Claim, Turn, advance, settle
 from deployments.lifecycle.approvals import approve, reject
 from deployments.lifecycle.converging import belongs, converge
 from deployments.lifecycle.people import abandon, abort, exclude, pause, promote_full, resume, retry, roll_back
-from deployments.lifecycle.requests import Wish, current_of, deploy, dry_run, promote
+from deployments.lifecycle.requests import Wish, deploy, dry_run, promote
 
 __all__ = [
     "Claim",

@@ -23,7 +23,7 @@ from deployments.lifecycle import rows, windows
 from deployments.lifecycle.ending import finish, owe
 from deployments.lifecycle.moves import locked, move
 from deployments.models import Approval, Deployment, Endpoint, Environment, Installation, Step, Target
-from deployments.proven import goods
+from deployments.proven import held_goods
 from deployments.snapshot import WAITING, back_for, broken, facts_of, revisions
 
 SIDE_BY_SIDE = 16
@@ -156,7 +156,7 @@ def _holds_at_start(installation: Installation) -> tuple[object, ...]:
 
 def _refresh_way_back(deployment: Deployment) -> None:
     """What became good, or was withdrawn, since the plan was made."""
-    proven = goods(deployment.installation)
+    proven = held_goods(deployment.installation)
     for target in deployment.targets.all():
         back = back_for(proven, running=target.from_content, to_content=target.to_content)
         if back != target.back_content:
@@ -310,7 +310,7 @@ def _observe_target(deployment: Deployment, target: Target, seen: Observation, n
         mine |= {"observed": content, "observed_at": now}
         theirs |= {"observed": content, "observed_at": now}
         if target.claimed_at is None and not deployment.is_rollback:
-            proven = goods(deployment.installation)
+            proven = held_goods(deployment.installation)
             mine["from_content"] = content
             mine["back_content"] = back_for(proven, running=content, to_content=target.to_content)
         elif target.state != TargetState.OWED and target.claimed_at is not None:

@@ -11,13 +11,13 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict
 from deployments import identity
+from deployments.contents import current_of
 from deployments.engine.plan_back import plan_rollback
 from deployments.engine.status import Status, TargetState
 from deployments.lifecycle import rows
 from deployments.lifecycle.moves import move
-from deployments.lifecycle.requests import current_of
 from deployments.models import CONVERGENCE, Deployment, Installation, Target
-from deployments.proven import goods
+from deployments.proven import held_goods
 from deployments.snapshot import back_for, policy_of
 
 
@@ -87,7 +87,7 @@ def _current(installation: Installation) -> Deployment:
 
 def _targets(deployment: Deployment, current: Deployment, names: Collection[str]) -> list[Target]:
     """Those astray are changed from now on; the others only count as serving."""
-    where, proven, resting = belongs(current), goods(deployment.installation), rows.left_by(current)
+    where, proven, resting = belongs(current), held_goods(deployment.installation), rows.left_by(current)
     now = clock.now()
     return [
         Target(

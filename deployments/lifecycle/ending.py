@@ -17,7 +17,7 @@ from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetS
 from deployments.lifecycle import rows, windows
 from deployments.lifecycle.moves import move, page
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
-from deployments.proven import goods
+from deployments.proven import held_goods
 from deployments.snapshot import WAITING, back_for, facts_of
 
 
@@ -131,7 +131,7 @@ def _ways_back(origin: Deployment, covered: Iterable[Target]) -> dict[str, str]:
 
     A host that was only taken out of the balancer keeps what it runs.
     """
-    covered, proven = list(covered), goods(origin.installation)
+    covered, proven = list(covered), held_goods(origin.installation)
     planned = {t.name: t.back_content for t in origin.targets.all()}
     relieved = rows.left_by(origin)
     if not relieved <= {t.name for t in covered}:

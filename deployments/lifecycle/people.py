@@ -13,16 +13,18 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import Event, record
 from aureus.journal.refusals import Conflict, Invalid
 from deployments import identity
+from deployments.contents import current_of
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus, TargetState
 from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, owe, under_way_beside
 from deployments.lifecycle.moves import locked, said_of
-from deployments.lifecycle.requests import current_of, retry_ended
+from deployments.lifecycle.requests import retry_ended
 from deployments.lifecycle.rows import endpoints_of
 from deployments.lifecycle.windows import close_step
 from deployments.models import Deployment, Step, Target
-from deployments.proven import goods
+from deployments.proven import held_goods
 from health.models import Window
+from releases import retention
 
 WAITS = ("watch", "confirm", "rest")
 """Kinds of step in which nothing is changed: time, people or a verdict are waited for."""
@@ -201,7 +203,7 @@ def _where_to(deployment: Deployment, active: Deployment | None, target_version:
     if target_version is not None:
         return _named(deployment, target_version)
     running = deployment.content
-    proven = [content for content in goods(deployment.installation) if content != running]
+    proven = [content for content in held_goods(deployment.installation) if content != running]
     if deployment.status == Status.IN_PROGRESS:
         if not deployment.targets.filter(claimed_at__isnull=False).exists():
             raise Conflict("it has changed no host yet: abort it", code="nothing_changed")
@@ -234,7 +236,7 @@ def _named(deployment: Deployment, number: str) -> str:
     served = Deployment.objects.filter(
         installation=deployment.installation_id, version__number=number.removeprefix("v"), version__withdrawn_at=None
     ).exclude(pk__in=Window.objects.filter(verdict=Window.Verdict.FAIL).values("subject"))
-    served = served.filter(status=Status.DEPLOYED).order_by("-deployed_at")
+    served = served.filter(status=Status.DEPLOYED).select_related("version").order_by("-deployed_at")
     fine = served.exclude(content=deployment.content).first()
     if fine is None and served.exists():
         raise Invalid(f"{number} is what runs now", errors=[("targetVersion", "name another version")])
@@ -244,6 +246,7 @@ def _named(deployment: Deployment, number: str) -> str:
             f"monitoring window, or was withdrawn",
             code="never_served",
         )
+    retention.demand(fine.version)
     return fine.content
 
 

@@ -14,7 +14,7 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
 from deployments.configuring import named
-from deployments.contents import newest
+from deployments.contents import current_of, newest
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
@@ -22,9 +22,10 @@ from deployments.gating import checks, reasons, signature
 from deployments.lifecycle import rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
-from deployments.models import CONVERGENCE, MAY_BE_CURRENT, Configuration, Deployment, Environment, Installation
+from deployments.models import CONVERGENCE, Configuration, Deployment, Environment, Installation
 from deployments.outside import is_lossless
 from deployments.snapshot import WAITING, policy_of
+from releases import retention
 from releases.models import Version
 from releases.registry import seal
 
@@ -127,6 +128,7 @@ def retry_ended(deployment: Deployment, *, actor: Actor) -> Deployment:
 def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = None) -> dict[str, Any]:
     """The plan a deployment would have, and what would change on each host; nothing is stored."""
     version, wish = _version(version_id), wish or Wish()
+    retention.demand(version)
     installation = installation_for(version, environment)
     draft = Deployment(
         installation=installation,
@@ -180,16 +182,6 @@ def _already_there(installation: Installation, version: Version) -> bool:
     return current is not None and current.version_id == version.pk
 
 
-def current_of(installation: Installation) -> Deployment | None:
-    """The deployment whose version an installation runs by our record; a rollback that succeeded counts."""
-    living = (
-        installation.deployments.filter(MAY_BE_CURRENT)
-        .select_related("version", "configuration")
-        .defer("configuration__variables")
-    )
-    return living.order_by("-deployed_at", "-created_at").first()
-
-
 def _create(
     installation: Installation,
     version: Version,
@@ -202,6 +194,7 @@ def _create(
     waiting = installation.deployments.filter(status__in=WAITING, reverts=None)
     list(waiting.select_for_update().order_by("pk").values_list("pk"))
     Installation.objects.select_for_update().get(pk=installation.pk)
+    retention.demand(version)
     now = clock.now()
     seal(version, actor=actor)
     deployment = Deployment(

@@ -15,7 +15,7 @@ from deployments.engine.stages import PlannedStage, Site
 from deployments.engine.status import TargetState
 from deployments.models import Deployment, Endpoint, Installation, Stage, Step, Target
 from deployments.policy import Policy
-from deployments.proven import goods
+from deployments.proven import held_goods
 from deployments.snapshot import back_for, policy_of, revisions
 
 
@@ -50,7 +50,7 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
     """The plan of a forward deployment; sets content, intent, hash and revisions on it. Raises strategies.Unfit."""
     installation, version, configuration = deployment.installation, deployment.version, deployment.configuration
     deployment.content = content_of(version, configuration)
-    policy, endpoints, proven = policy_of(installation), endpoints_of(installation), goods(installation)
+    policy, endpoints, proven = policy_of(installation), endpoints_of(installation), held_goods(installation)
     options = policy.options()
     site = replace(
         site_of(installation, endpoints, policy),

@@ -24,6 +24,7 @@ from deployments.models import (
 from health.sources.probe import HealthAnswer
 from releases import registry
 from releases.models import Application, Version
+from releases.store import ArtifactStore
 from tests.conftest import wait_until
 
 ALICE = Actor("alice")
@@ -41,6 +42,7 @@ class Fleet:
     sick: set[tuple[str, str]] = field(default_factory=set)
     hints: list[tuple[str, str]] = field(default_factory=list)
     root: str = ROOT
+    store: ArtifactStore | None = None
 
     def ask(self, url: str, expected: str | None, **_: object) -> HealthAnswer:
         """A host answers with the content its slot points to, unless that content is sick there."""
@@ -67,7 +69,7 @@ class Fleet:
 
     @property
     def outside(self) -> outside.Outside:
-        return outside.Outside(self.hosts, lambda node, installation: self.traffic, None, self.ask, looks_for=0)  # type: ignore[arg-type]
+        return outside.Outside(self.hosts, lambda node, installation: self.traffic, self.store, self.ask, looks_for=0)  # type: ignore[arg-type]
 
     def hint(self, deployment_id: str, lane: str) -> None:
         self.hints.append((deployment_id, lane))
