@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployments import gating
-from deployments.lifecycle.requests import current_of
 from deployments.models import Installation
 from deployments.policy import Policy
 from deployments.snapshot import policy_of
-from releases import evidence, semver
+from releases import evidence
 from releases.facts import GateCheck, Piece
 from releases.models import Version
 
@@ -33,7 +32,7 @@ def items(version: Version, to: Installation, checks: Mapping[str, GateCheck]) -
         _by_gate("All tests pass in the CI pipeline", checks["tests_passed"]),
         _by_gate("Security scans completed with no critical issues", checks["no_vulnerabilities"]),
         _attested("Documentation updated", "documentation_updated", said),
-        _bumped(version, to),
+        _by_gate("Version number bumped appropriately", checks["version_bumped"]),
         _by_gate("Staging deployment successful", checks["source_deployed"]),
         _by_gate("Smoke tests pass in staging", checks["smoke_passed"]),
         _way_back(to, checks["rollback_ready"], said),
@@ -58,17 +57,6 @@ def _attested(title: str, kind: str, said: Mapping[str, Piece]) -> Item:
         return Item(title, False, "Nobody has attested it for these bytes.", kind)
     person = f"{piece.summary['person']}: " if "person" in piece.summary else ""
     return Item(title, True, f"{piece.by} attests: {person}{piece.summary['note']}", kind)
-
-
-def _bumped(version: Version, to: Installation) -> Item:
-    title, current = "Version number bumped appropriately", current_of(to)
-    if current is None:
-        return Item(title, True, f"{version.number} is the first one in {to.environment}.")
-    if current.version_id == version.pk:
-        return Item(title, True, f"{version.number} is what {to.environment} runs.")
-    newer = semver.newer(version.number, current.version.number)
-    word = "is newer than" if newer else "is not newer than"
-    return Item(title, newer, f"{version.number} {word} {current.version.number}, which {to.environment} runs.")
 
 
 def _way_back(to: Installation, check: GateCheck, said: Mapping[str, Piece]) -> Item:

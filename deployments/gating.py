@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aureus import clock
-from deployments.contents import content_of, newest
+from deployments.contents import content_of, current_of, newest
 from deployments.models import MAY_BE_CURRENT, Deployment, Installation
 from deployments.policy import Policy
 from deployments.proven import goods
 from health import windows
 from health.models import SmokeRun
 from releases import evidence, gates, retention, signing
+from releases.bumping import difference
 from releases.facts import GateCheck, SourceFacts
 from releases.models import Version
 from releases.waiving import waived
@@ -105,7 +106,7 @@ def _facts(source: Deployment, *, again: bool) -> SourceFacts:
 
 def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy) -> SourceFacts:
     """What only the gates of the guide ask for."""
-    brings = content_of(version, newest(to))
+    brings, current = content_of(version, newest(to)), current_of(to)
     return replace(
         facts,
         target=to.environment.name,
@@ -113,6 +114,8 @@ def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy
         evidence=evidence.pieces(version),
         way_back=next((content for content in goods(to) if content != brings), ""),
         backup_command=bool(to.backup_command),
+        running=current.version.number if current else "",
+        changes=difference(current.version, version) if current else (),
         numbers=policy.gate_numbers(),
     )
 

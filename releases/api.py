@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aureus.journal.refusals import Invalid
-from releases import registry, spec
+from releases import bumping, registry, spec
 from releases.asking import Body, Free, FreeObject, Line, Words, actor_of
 from releases.models import Version
 from releases.store.chosen import store_from
@@ -70,6 +70,10 @@ class VersionShape(serializers.Serializer):
     content = serializers.CharField(help_text="Its folder on a host.")
     metadata = serializers.JSONField()
     artifact = ArtifactShape(allow_null=True)
+    artifactRemovedAt = serializers.DateTimeField(
+        source="artifact_removed_at", allow_null=True,
+        help_text="Since when its bytes are not to be had: to deploy it, send them again.",
+    )  # fmt: skip
     sealedAt = serializers.DateTimeField(source="sealed_at", allow_null=True)
     withdrawnAt = serializers.DateTimeField(source="withdrawn_at", allow_null=True)
     withdrawnReason = serializers.CharField(source="withdrawn_reason")
@@ -92,11 +96,14 @@ class FindingShape(serializers.Serializer):
 class WholeVersionShape(VersionShape):
     workflowSpec = serializers.JSONField(source="spec")
     signatures = SignatureShape(many=True, help_text="Whether they count is the target environment's to say.")
-    warnings = serializers.SerializerMethodField(help_text="What the checker finds in it and does not refuse.")
+    warnings = serializers.SerializerMethodField(
+        help_text="What the checker finds in it and does not refuse, and a number that says less than it changes."
+    )
 
     @extend_schema_field(FindingShape(many=True))
     def get_warnings(self, version: Version) -> Any:
-        return FindingShape(registry.warnings(version, settings.AUREUS.WORKFLOW_POLICY), many=True).data
+        found = [*registry.warnings(version, settings.AUREUS.WORKFLOW_POLICY), *bumping.warnings(version)]
+        return FindingShape(found, many=True).data
 
 
 class Versions(GenericAPIView):

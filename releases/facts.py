@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from releases.bumps import Change
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -52,7 +54,8 @@ class SourceFacts:
 
     smoke: the status of its newest smoke run. quiet: whether its journals held no errors for long enough; None where
     that cannot be known. way_back: the content that the target would go back to. registrants: all names of who
-    registered the version.
+    registered the version. running: the number of the version that the target runs. changes: from that one's workflow
+    to this one's; None where they cannot be compared.
     """
 
     deployment: str
@@ -72,6 +75,8 @@ class SourceFacts:
     quiet_said: str = "It was never watched."
     way_back: str = ""
     backup_command: bool = False
+    running: str = ""
+    changes: tuple[Change, ...] | None = ()
     numbers: Numbers = Numbers()
 
 

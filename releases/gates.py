@@ -5,8 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from releases import bumps, semver
 from releases.facts import GateCheck, Piece, SourceFacts, Waived
 
+MOST_SHOWN = 50
+"""Changes of a workflow that a gate's answer names."""
 Gate = Callable[[SourceFacts], GateCheck]
 
 
@@ -119,6 +122,25 @@ def crv_passed(facts: SourceFacts) -> GateCheck:
                    "send its validators")  # fmt: skip
 
 
+def version_bumped(facts: SourceFacts) -> GateCheck:
+    """The number goes up by what the changes of the workflow demand, compared with what the target runs."""
+    gate, number, running = "version_bumped", facts.version, facts.running
+    if not running:
+        return GateCheck(gate, True, f"{number} is the first one in {facts.target}.")
+    if number == running:
+        return GateCheck(gate, True, f"{number} is what {facts.target} runs.")
+    if facts.changes is None:
+        return GateCheck(gate, False, f"The workflows of {running} and {number} cannot be compared: this Aureus can no "
+                         "longer read one of them.", {"running": running})  # fmt: skip
+    needed = bumps.least(facts.changes)
+    told = [{"task": one.task, "change": one.said, "demands": one.bump.name} for one in facts.changes[:MOST_SHOWN]]
+    evidence = {"running": running, "demands": needed.name, "changes": told}
+    newer, where = semver.newer(number, running), f"{running}, which {facts.target} runs."
+    if newer and (why := bumps.why_not(number, running, facts.changes)):
+        return GateCheck(gate, False, why, evidence)
+    return GateCheck(gate, newer, f"{number} {'is newer' if newer else 'is not newer'} than {where}", evidence)
+
+
 def rollback_ready(facts: SourceFacts) -> GateCheck:
     """There is a way back: a version that proved good there, or a person who says how the way back was tried."""
     if facts.way_back:
@@ -207,6 +229,7 @@ GATES: dict[str, Gate] = {
     "reviewed": reviewed,
     "policy_passed": policy_passed,
     "crv_passed": crv_passed,
+    "version_bumped": version_bumped,
     "rollback_ready": rollback_ready,
     "backup_made": backup_made,
     "not_withdrawn": not_withdrawn,

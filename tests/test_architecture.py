@@ -19,7 +19,7 @@ PURE_ROOTS = (
     *(ROOT / "health" / "sources" / f"{name}.py" for name in ("promql", "log_lines")),
     *(
         ROOT / "releases" / f"{name}.py"
-        for name in ("semver", "spec", "spec_reading", "checker", "workflow", "gates", "risk", "keeping")
+        for name in ("semver", "spec", "spec_reading", "checker", "workflow", "gates", "risk", "bumps", "keeping")
     ),
     *sorted((ROOT / "releases" / "reports").glob("*.py")),
 )

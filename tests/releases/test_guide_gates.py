@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from releases.bumps import Bump, Change
 from releases.facts import Numbers, Piece, SourceFacts, Waived
 from releases.gates import GATES, NEVER_WAIVED, check, reasons_against
 
@@ -96,6 +97,10 @@ CLOSED = [
     (with_evidence(verdicts("policy", 3, "no-root")), "policy_passed", "1 of 3 rules failed (no-root)"),
     (without("crv"), "crv_passed", "no evidence of crv"),
     (with_evidence(verdicts("crv", 100, "units")), "crv_passed", "1 of 100 validators failed (units), 100 % must pass"),
+    (replace(GOOD, running="1.2.2", changes=(Change("pay", "was removed", Bump.MAJOR),)), "version_bumped",
+     "1.2.3 is a PATCH after 1.2.2, but pay was removed: that is a MAJOR, so number it 2.0.0 or higher."),
+    (replace(GOOD, running="1.3.0"), "version_bumped", "1.2.3 is not newer than 1.3.0, which production runs."),
+    (replace(GOOD, running="1.2.2", changes=None), "version_bumped", "cannot be compared"),
     (replace(GOOD, quiet=False, quiet_said="web1 wrote 3 errors."), "logs_quiet", "staging: web1 wrote 3 errors."),
     (replace(GOOD, quiet=None, quiet_said="It was never watched."), "logs_quiet", "It was never watched."),
     (replace(GOOD, way_back=""), "rollback_ready", "no version to go back to, and nobody has attested"),
@@ -110,6 +115,12 @@ def test_one_missing_or_bad_fact_closes_its_gate_alone_and_says_why(facts, gate,
     told = failed(facts)
     assert list(told) == [gate]
     assert words in told[gate]
+
+
+@pytest.mark.parametrize("running", ["", "1.2.2", "1.2.3", "0.9.0"])
+def test_a_first_a_newer_and_the_same_version_are_numbered_rightly(running):
+    assert failed(replace(GOOD, running=running)) == {}
+    assert failed(replace(GOOD, running="0.9.0", changes=(Change("pay", "was removed", Bump.MAJOR),))) == {}
 
 
 def test_a_second_subject_that_is_good_does_not_hide_the_first():
