@@ -13,7 +13,7 @@ from deployments.policy import Policy
 from deployments.proven import goods
 from health import windows
 from health.models import SmokeRun
-from releases import evidence, gates, retention, signing
+from releases import evidence, gates, retention, semver, signing
 from releases.bumping import difference
 from releases.facts import GateCheck, SourceFacts
 from releases.models import Version
@@ -32,17 +32,39 @@ def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool 
         facts = _more(facts, source.version, to, policy)
         facts = facts if again else _heard(facts, source, now)
     answers = gates.check(policy.gates, facts, waived(source.version, to.environment.name), now=now, again=again)
-    return (*answers, *artifact(source.version), *signature(source.version, to, policy))
+    return (*answers, *of_target(source.version, to, policy))
+
+
+def of_target(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
+    """What the target asks of every version, whatever its preset and wherever it comes from. No waiver lets it pass."""
+    return (*artifact(version), *release(version, to, policy), *signature(version, to, policy))
+
+
+def release(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
+    """That it is no pre-release, where the policy takes none."""
+    if policy.prereleases or not semver.parse(version.number).prerelease:
+        return ()
+    reason = (
+        f"{to.environment} takes no pre-releases, and {version.number} is one: register the release, without the part "
+        f"after the hyphen, or declare prereleases: true for {to.environment}."
+    )
+    return (GateCheck("no_prerelease", False, reason),)
+
+
+def numbered(version: Version, to: Installation) -> GateCheck:
+    """Whether its number says what it changes there. Where a version is deployed directly this is only told."""
+    nowhere = SourceFacts("", "", "", version.number, "", version.digest, target=to.environment.name)
+    return gates.version_bumped(_compared(nowhere, version, to))
 
 
 def artifact(version: Version) -> tuple[GateCheck, ...]:
-    """That its bytes are there; nothing is said where they are. No waiver lets it pass."""
+    """That its bytes are there; nothing is said where they are."""
     why = retention.why_gone(version)
     return (GateCheck("artifact_kept", False, why),) if why else ()
 
 
 def signature(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
-    """Whether somebody who may has signed the version's bytes, where the policy demands it. No waiver lets it pass."""
+    """Whether somebody who may has signed the version's bytes, where the policy demands it."""
     if not policy.signed:
         return ()
     where = to.environment.name
@@ -106,18 +128,24 @@ def _facts(source: Deployment, *, again: bool) -> SourceFacts:
 
 def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy) -> SourceFacts:
     """What only the gates of the guide ask for."""
-    brings, current = content_of(version, newest(to)), current_of(to)
+    brings = content_of(version, newest(to))
     return replace(
-        facts,
+        _compared(facts, version, to),
         target=to.environment.name,
         registrants=frozenset(filter(None, (version.created_by, version.created_label, version.answerable))),
         evidence=evidence.pieces(version),
         way_back=next((content for content in goods(to) if content != brings), ""),
         backup_command=bool(to.backup_command),
-        running=current.version.number if current else "",
-        changes=difference(current.version, version) if current else (),
         numbers=policy.gate_numbers(),
     )
+
+
+def _compared(facts: SourceFacts, version: Version, to: Installation) -> SourceFacts:
+    """With what the target runs."""
+    current = current_of(to)
+    if current is None:
+        return facts
+    return replace(facts, running=current.version.number, changes=difference(current.version, version))
 
 
 def _heard(facts: SourceFacts, source: Deployment, now: datetime) -> SourceFacts:

@@ -41,6 +41,7 @@ class Policy:
     approvals: how many people must say yes to a plan. promote_from: the environment a version must come from; None:
     versions are deployed here directly. gates: the preset of gates. min_coverage, min_reviews, min_crv: what the gates
     of the guide demand (percent, people, percent). direct: allow deployments that skip promote_from.
+    prereleases: take versions such as 1.2.0-rc.1.
     queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
@@ -64,6 +65,7 @@ class Policy:
     min_reviews: int = 1
     min_crv: float = 100.0
     direct: bool = False
+    prereleases: bool = True
     queue: str = "order"
     strategy: str = "rolling"
     batch: str = "1"
@@ -121,7 +123,7 @@ def defaults(promote_from: str | None) -> Policy:
     """What holds where a declaration is silent: a production is promoted to, a staging is not."""
     if promote_from is None:
         return Policy(strategy="all-at-once", after_max_hold="continue", window=600.0, incidents=())
-    return Policy(promote_from=promote_from, queue="supersede", on_failed_smoke="rollback")
+    return Policy(promote_from=promote_from, prereleases=False, queue="supersede", on_failed_smoke="rollback")
 
 
 def parse(given: Mapping[str, Any]) -> Policy:
@@ -150,6 +152,8 @@ def stored(values: Mapping[str, Any]) -> Policy:
     kept: dict[str, Any] = {
         name: tuple(value) if name in (*LISTS, *ROWS) else value for name, value in values.items() if name in known
     }
+    # Environments that were declared before there was this rule: by the default of a declaration.
+    kept.setdefault("prereleases", values.get("promote_from") is None)
     return replace(Policy(), **kept)
 
 
@@ -167,7 +171,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
     kinds = {
         int: ("approvals", "max_failures", "min_reviews"),
-        bool: ("direct", "automatic_rollback", "signed"),
+        bool: ("direct", "automatic_rollback", "signed", "prereleases"),
         float: ("bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
         tuple: (*LISTS, *ROWS),
@@ -317,6 +321,8 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
             looser.append((name, "is the environment's to say"))
         elif name == "signed" and policy.signed and value is not True:
             looser.append((name, "is demanded by the environment"))
+        elif name == "prereleases" and not policy.prereleases and value is not False:
+            looser.append((name, "are not taken by the environment"))
         elif name == "signers" and policy.signers and not _some_of(value, policy.signers):
             looser.append((name, "must be some of those that the environment names"))
     if looser:

@@ -149,7 +149,7 @@ def broken(deployment: Deployment) -> str:
         return " ".join(gating.reasons(gating.checks(source, to, policy_of(to), again=True)))
     if not deployment.is_convergence:
         to = deployment.installation
-        return " ".join(gating.reasons(gating.signature(version, to, policy_of(to))))
+        return " ".join(gating.reasons(gating.of_target(version, to, policy_of(to))))
     return ""
 
 

@@ -160,6 +160,9 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
     say()
     rows = ((t["host"], t["from"] or "nothing", t["to"], t["back"] or "no way back") for t in plan["targets"])
     table(("HOST", "RUNS", "GETS", "WAY BACK"), rows)
+    for warning in plan["warnings"]:
+        say()
+        say(warning)
     if not plan["lossless"]:
         say()
         say("Moving traffic may lose requests: there is no balancer, or one that has to be reloaded (docs/traffic.md).")

@@ -63,7 +63,7 @@ def _planned(plan: dict[str, Any]) -> dict[str, Any]:
         for stage in plan["stages"]
     ]
     return {
-        "planHash": plan["plan_hash"], "lossless": plan["lossless"], "intent": plan["intent"], "stages": stages,
+        "planHash": plan["plan_hash"], "lossless": plan["lossless"], "warnings": plan["warnings"], "intent": plan["intent"], "stages": stages,
         "targets": plan["targets"],
     }  # fmt: skip
 

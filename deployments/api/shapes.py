@@ -289,6 +289,9 @@ class SmokeRunShape(Shape):
 class DryRunShape(Shape):
     planHash = serializers.CharField()
     lossless = serializers.BooleanField(help_text="Whether moving its traffic loses no request, with this balancer.")
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What is not refused, such as a number that says less than it changes."
+    )
     intent = serializers.JSONField()
     stages = serializers.JSONField()
     targets = serializers.JSONField()

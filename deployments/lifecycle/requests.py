@@ -18,7 +18,7 @@ from deployments.contents import current_of, newest
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
-from deployments.gating import checks, reasons, signature
+from deployments.gating import checks, numbered, of_target, reasons
 from deployments.lifecycle import rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
@@ -28,6 +28,9 @@ from deployments.snapshot import WAITING, policy_of
 from releases import retention
 from releases.models import Version
 from releases.registry import seal
+
+CODES = {"signed": "not_signed", "no_prerelease": "prerelease", "artifact_kept": "artifact_removed"}
+"""What a refusal is called that says which of the target's own checks has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,9 @@ def deploy(version_id: UUID | str, environment: str, *, actor: Actor, wish: Wish
             f"POST /api/deployments/<its id>/promote",
             code="promotion_required",
         )
-    if against := reasons(signature(version, installation, policy)):
-        raise Conflict(" ".join(against), code="not_signed", errors=[("signature", reason) for reason in against])
+    if failed := [one for one in of_target(version, installation, policy) if not one.passed]:
+        code = CODES[failed[0].name]
+        raise Conflict(" ".join(reasons(failed)), code=code, errors=[(one.name, one.reason) for one in failed])
     return _create(installation, version, actor=actor, wish=wish or Wish())
 
 
@@ -144,6 +148,7 @@ def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = Non
         "intent": draft.intent,
         "plan_hash": draft.plan_hash,
         "lossless": is_lossless(installation),
+        "warnings": _warnings(version, installation),
         "stages": [{"name": s.name, "steps": [(p.kind, p.target) for p in s.steps]} for s in stages],
         "targets": [
             {"host": t.name, "from": t.from_content, "to": t.to_content, "back": t.back_content} for t in targets
@@ -161,6 +166,12 @@ def _version(version_id: UUID | str) -> Version:
     if version.withdrawn_at is not None:
         raise Conflict(f"version {version.number} was withdrawn: {version.withdrawn_reason}", code="withdrawn")
     return version
+
+
+def _warnings(version: Version, installation: Installation) -> list[str]:
+    """What is told and refuses nothing."""
+    number = numbered(version, installation)
+    return [] if number.passed else [number.reason]
 
 
 def _strategy(installation: Installation, wish: Wish) -> str:
@@ -219,7 +230,7 @@ def _create(
     deployment.refresh_from_db(fields=["created_at"])
     configuration = deployment.configuration.number if deployment.configuration else None
     record(deployment.stream, "deployment.requested", actor, version=version.number, configuration=configuration,
-           plan_hash=deployment.plan_hash)  # fmt: skip
+           plan_hash=deployment.plan_hash, warnings=_warnings(version, installation))  # fmt: skip
     _supersede(deployment, actor)
     return deployment
 
