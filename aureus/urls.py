@@ -7,7 +7,7 @@ from aureus.accounts.api import Login
 from aureus.api import metering, problems
 from aureus.api.door import door
 from aureus.api.schema import Schema
-from deployments.api import configurations, deployments, environments, people, reading, smoke, workflows
+from deployments.api import configurations, deployments, environments, people, reading, smoke, versions, workflows
 from health import endpoints
 from releases import api as releases
 from releases import evidence_api as evidence
@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{VERSION}/evidence/<int:evidence_id>/raw", door(evidence.EvidenceFile), name="version-evidence-raw"),
     path(f"{VERSION}/waivers", door(evidence.Waivers), name="version-waivers"),
     path(f"{VERSION}/unwaive", door(evidence.Unwaive), name="version-unwaive"),
+    path(f"{VERSION}/notes", door(versions.VersionNotes), name="version-notes"),
     path(f"{VERSION}/withdraw", door(releases.WithdrawVersion), name="version-withdraw"),
     path("api/deployments", door(deployments.Deployments), name="deployments"),
     path("api/deployments/rollback", door(deployments.RollbackNamedInBody), name="deployment-rollback-by-body"),

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from releases import noting
 from releases.models import Application, Evidence, Version, Waiver
 
 
@@ -51,7 +52,7 @@ class VersionAdmin(ReadOnly):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         found = self.get_object(request, object_id) if object_id else None
-        known = {"evidence": found.evidence.defer("report")[:50], "waivers": found.waivers.all()[:50]} if found else {}
+        known = _known(found) if found else {}
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **known})
 
     @display(description="State", label={"withdrawn": "danger", "sealed": "success", "registered": "info"})
@@ -67,6 +68,12 @@ class VersionAdmin(ReadOnly):
     @display(description="Artifact", boolean=True)
     def has_artifact(self, version: Version) -> bool:
         return version.artifact is not None and version.artifact.removed_at is None
+
+
+def _known(version: Version) -> dict[str, Any]:
+    """What the page shows beside the fields."""
+    evidence, waivers = version.evidence.defer("report")[:50], version.waivers.all()[:50]
+    return {"evidence": evidence, "waivers": waivers, "notes": noting.of(version.pk)}
 
 
 @admin.register(Evidence)

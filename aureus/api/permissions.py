@@ -63,6 +63,7 @@ TABLE: tuple[Cell, ...] = (
     Cell("version-waivers", "GET", ANYONE),
     Cell("version-waivers", "POST", JUDGES, Where.BODY, "people only, and never who registered the version"),
     Cell("version-unwaive", "POST", JUDGES, Where.BODY, "people only"),
+    Cell("version-notes", "GET", ANYONE, note="since what an environment runs: with a role there"),
     Cell("version-withdraw", "POST", RUNS, Where.WHERE_USED),
     Cell("deployments", "GET", ANYONE, note="shows the environments in which one holds a role"),
     Cell("deployments", "POST", SHIPS, Where.BODY),

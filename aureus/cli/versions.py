@@ -1,4 +1,4 @@
-"""Versions: register with their bytes, list."""
+"""Versions: register with their bytes, list, withdraw, and what came with them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from aureus.cli import client, group, signing
+from aureus.cli import client, group, signing, tagging
 from aureus.cli.ends import USAGE, Ended
 from aureus.cli.output import Json, answer, progress, say, size, table, when
 from aureus.cli.references import version_id as id_of
 
-app = group.make(no_args_is_help=True, help="Register versions and list them.")
+app = group.make(no_args_is_help=True, help="Register versions, list, tag and withdraw them.")
 
 
 @app.command()
@@ -119,6 +119,25 @@ def list_versions(
         for r in rows
     )
     table(("APPLICATION", "VERSION", "STATUS", "REGISTERED", "BY", "ARTIFACT", "ID"), cells)
+
+
+@app.command()
+def notes(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its id, or WORKFLOW@1.2.3.")],
+    since: Annotated[str | None, typer.Option(help="A lower version, by number or id.")] = None,
+    environment: Annotated[str | None, typer.Option("--environment", "-e", help="Since what it runs.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write release notes: what came with each version since the release before it, in Markdown."""
+    api = client.from_environment()
+    told = api.get(f"/deployments/versions/{id_of(api, version)}/notes", since=since, environment=environment)
+    if as_json:
+        return answer(told)
+    for line in told["markdown"].rstrip().splitlines():
+        say(line)
+
+
+app.command()(tagging.tag)
 
 
 def labels(pairs: list[str] | None) -> dict[str, str]:

@@ -20,7 +20,7 @@ from aureus.journal.actor import Actor
 from aureus.journal.models import Event
 from aureus.journal.refusals import Refused
 from deployments import edits, lifecycle
-from deployments.admin import checklist
+from deployments.admin import checklist, withdrawing
 from deployments.admin.chart import svg
 from deployments.admin.shown import LABELS, ReadOnly
 from deployments.engine.status import Status
@@ -186,7 +186,8 @@ class DeploymentAdmin(ReadOnly):
 
     def get_urls(self) -> list[Any]:
         say = path("<uuid:pk>/say/<str:name>/", self.admin_site.admin_view(self.say), name="deployments_deployment_say")
-        return [say, *checklist.urls(self.admin_site), *super().get_urls()]
+        pages = (*checklist.urls(self.admin_site), *withdrawing.urls(self.admin_site))
+        return [say, *pages, *super().get_urls()]
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -63,8 +63,8 @@ def _planned(plan: dict[str, Any]) -> dict[str, Any]:
         for stage in plan["stages"]
     ]
     return {
-        "planHash": plan["plan_hash"], "lossless": plan["lossless"], "warnings": plan["warnings"], "intent": plan["intent"], "stages": stages,
-        "targets": plan["targets"],
+        "planHash": plan["plan_hash"], "lossless": plan["lossless"], "warnings": plan["warnings"],
+        "intent": plan["intent"], "stages": stages, "targets": plan["targets"],
     }  # fmt: skip
 
 
