@@ -442,7 +442,7 @@ WAYS: dict[str, Callable[[Deployment], Any]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_who_plans_while_an_artifact_is_being_removed_waits_and_is_told(shop: Fleet, old: Deployment, way: str) -> None:
     with transaction.atomic():
-        artifact = Artifact.objects.select_for_update().get(pk=old.version.artifact_id)
+        artifact = Artifact.objects.select_for_update().get(sha256=octets_of("1.0.0")[1])
         assert retention.take([old.version.application_id])
         thread, said = in_a_thread(lambda: WAYS[way](old))
         wait_until(somebody_waits, seconds=10, what="it waits for the removal")
@@ -492,13 +492,13 @@ def test_of_a_removal_and_those_who_need_the_bytes_nobody_is_left_without_them(s
 def test_of_a_removal_and_a_version_that_takes_the_same_bytes_nobody_is_left_without_them(shop: Fleet) -> None:
     shop.environment("staging", hosts=1)
     send(shop, "1.0.0")
-    assert shop.store is not None
-    sha256 = octets_of("1.0.0")[1]
+    store, sha256 = shop.store, octets_of("1.0.0")[1]
+    assert store is not None
     for round_ in range(12):
         age()
         taker = shop.version(f"2.0.{round_}")
         verbs: list[Callable[..., Any]] = [
-            lambda who, taker=taker: registry.attach_known(taker.pk, sha256=sha256, store=shop.store, actor=who),
+            lambda who, taker=taker: registry.attach_known(taker.pk, sha256=sha256, store=store, actor=who),
             lambda who: prune(shop),
         ]
         race(verbs, jitter=0.01)

@@ -20,7 +20,8 @@ from releases.models import Version
 from tests.deployments.conftest import ALICE, BOB, SPEC, Fleet
 from tests.deployments.test_gating import ANNA
 
-TWO: list[dict[str, Any]] = [*SPEC["tasks"], {"id": "tell", "tool": "http", "dependsOn": ["ask"]}]  # type: ignore[misc]
+ASK: dict[str, Any] = {"id": "ask", "tool": "http", "params": {"path": "/health"}}
+TWO: list[dict[str, Any]] = [ASK, {"id": "tell", "tool": "http", "dependsOn": ["ask"]}]
 
 
 def version(number: str, tasks: list[dict[str, Any]] = TWO) -> Version:
