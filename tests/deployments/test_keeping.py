@@ -79,6 +79,15 @@ def shipped(fleet: Fleet, number: str, *, good: bool = True) -> Deployment:
     return deployment
 
 
+def served(staging: Installation, version: Version) -> None:
+    """The record of a deployment that passed its window, without the time that one takes."""
+    now = clock.now()
+    Deployment.objects.create(
+        installation=staging, version=version, content=version.content, digest=version.digest, strategy="rolling",
+        requested_by="alice", status="deployed", started_at=now, deployed_at=now, ended_at=now, good_at=now,
+    )  # fmt: skip
+
+
 def age(days: int = 100) -> None:
     """Let all that is there have happened so many days ago."""
     past = timedelta(days=days)
@@ -119,8 +128,9 @@ def current(fleet: Fleet, staging: Installation) -> None:
 
 
 def last_three_good(fleet: Fleet, staging: Installation) -> None:
-    for number in ("1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"):
-        shipped(fleet, number)
+    for number in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
+        served(staging, send(fleet, number))
+    shipped(fleet, "1.4.0")
 
 
 def reverted(fleet: Fleet, staging: Installation) -> None:

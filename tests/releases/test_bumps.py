@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from releases import bumps, spec
 from releases.bumps import Bump
+from releases.workflow import Task
 
 FETCH = {"id": "fetch", "tool": "http", "params": {"path": "/a"}, "timeoutMs": 2000, "retry": {"maxAttempts": 3},
          "requiredPermissions": [{"action": "read", "resource": "a"}], "idempotencyKey": "k"}  # fmt: skip
@@ -126,3 +128,8 @@ def test_two_thousand_tasks_are_compared() -> None:
     longer = [*chain[:1000], {"id": "new", "tool": "http", "dependsOn": ["t999"]},
               {**chain[1000], "dependsOn": ["new"]}, *chain[1001:]]  # fmt: skip
     assert [str(change) for change in bumps.changes(workflow(*chain), workflow(*longer))] == ["new is new"]
+
+
+def test_no_field_of_a_task_changes_unnoticed() -> None:
+    looked_at = {*bumps.OTHER, "id", "kind", "tool", "depends_on", "branches", "otherwise"}
+    assert {field.name for field in fields(Task)} == looked_at
