@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from deployments.contents import Brought
+from deployments.delivery import Differences
 from deployments.drivers import HostAddress, HostError, Hosts, ReleaseFiles, Site, balancers
 from deployments.drivers.sites import ConfigInvalid
 from deployments.drivers.ssh import SSHHosts
@@ -31,7 +32,8 @@ Ask = Callable[..., HealthAnswer]
 class Outside:
     """Hosts, balancers, the artifact store, and how a health address is asked.
 
-    looks_for: seconds that one effect waits for a host to become healthy; then its step waits as a row.
+    looks_for: seconds that one effect waits for a host to become healthy; then its step waits as a row. Without
+    differences the whole of a content is sent always.
     """
 
     hosts: Hosts
@@ -39,13 +41,15 @@ class Outside:
     store: ArtifactStore
     ask: Ask = check_health
     looks_for: float = 8.0
+    differences: Differences | None = None
 
 
 @cache
 def real() -> Outside:
     """The real one, with one pool of SSH connections in this process."""
-    hosts = SSHHosts()
-    return Outside(hosts, lambda node, installation: traffic_on(hosts, node, installation), artifact_store())
+    hosts, store = SSHHosts(), artifact_store()
+    kept = Differences(settings.AUREUS.home / "differences", store)
+    return Outside(hosts, lambda node, installation: traffic_on(hosts, node, installation), store, differences=kept)
 
 
 def artifact_store() -> ArtifactStore:

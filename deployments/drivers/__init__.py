@@ -9,7 +9,7 @@ from deployments.drivers.errors import (
     KeyRefused,
     Unreachable,
 )
-from deployments.drivers.hosts import Answer, HostAddress, HostFacts, Hosts, ReleaseFiles, Site
+from deployments.drivers.hosts import Answer, Base, HostAddress, HostFacts, Hosts, ReleaseFiles, Site
 from deployments.drivers.quoting import quote
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ActTimedOut",
     "Answer",
     "AuthRefused",
+    "Base",
     "HostAddress",
     "HostError",
     "HostFacts",

@@ -23,6 +23,8 @@ class FakeSite:
     fence: int = 0
     releases: dict[str, bytes] = field(default_factory=dict)
     incomplete: set[str] = field(default_factory=set)
+    bases: list[str] = field(default_factory=list)  # what contents that came as a difference were made from
+    altered: set[str] = field(default_factory=set)  # contents of which something else comes out than we know
     slots: dict[str, str] = field(default_factory=dict)
     live: str | None = None
     ledger: list[tuple[str, int, str, str, str]] = field(default_factory=list)
@@ -150,7 +152,12 @@ class FakeHosts:
                 raise ActRefused(f"host {host.name}: not enough space is free in {site.root}", code="no_space")
             if machine.inodes_free <= release.files + 32:
                 raise ActRefused(f"host {host.name}: not enough inodes are free in {site.root}", code="no_inodes")
+            if release.base and not here.holds(release.base.content):
+                raise ActRefused(f"host {host.name}: {release.base.content} is not complete here", code="no_base")
+            if release.base and release.base.content in here.altered:
+                raise ActRefused(f"host {host.name}: {release.content} does not come out of it", code="base_differs")
             _check_archive(host, release)
+            here.bases += [release.base.content] if release.base else []
             here.releases[release.content] = release.workflow
             here.incomplete.discard(release.content)
             if release.configured:

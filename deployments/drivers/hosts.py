@@ -76,11 +76,29 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Base:
+    """A content that the host holds and that another is made from.
+
+    copies: the files that it takes from there, a line `./path` each. manifest: sha256 of the list of files that must
+    come out of it.
+    """
+
+    content: str
+    copies: bytes
+    manifest: str
+
+    def __post_init__(self) -> None:
+        _demand(CONTENT, self.content, "content")
+
+
+@dataclass(frozen=True)
 class ReleaseFiles:
     """What a host needs to hold a content: sizes in bytes, `files` counts members, `workflow` is canonical JSON.
 
     `archive` opens the bytes anew each time it is called; None for a version without artifact. `configured`: the
     content has variables. `env` is their file; without it the host must hold them already, or it refuses (no_env).
+    With a `base` the archive holds no more than what differs from it. A host that does not hold the base complete
+    refuses (no_base), and so does one on which something else comes out of it (base_differs): then send the whole.
     """
 
     content: str
@@ -92,6 +110,7 @@ class ReleaseFiles:
     workflow: bytes
     configured: bool = False
     env: bytes = field(default=b"", repr=False)
+    base: Base | None = None
 
     def __post_init__(self) -> None:
         _demand(CONTENT, self.content, "content")

@@ -9,7 +9,8 @@ from functools import partial
 
 from aureus import clock, lease
 from deployments.contents import Brought, brought
-from deployments.drivers import ActFailed, ActRefused, HostFacts
+from deployments.delivery import NOT_THE_BASE
+from deployments.drivers import ActFailed, ActRefused, HostFacts, ReleaseFiles
 from deployments.drivers import Answer as HostAnswer
 from deployments.effects.work import Work
 from deployments.engine.settle import Answer, Observation, failed, passed, pending
@@ -73,7 +74,7 @@ def prepare(work: Work) -> Answer:
     sent = []
     for content in filter(None, (work.target.to_content, _way_back(work))):
         # A host that says it holds it is asked all the same: it then proves every file against its manifest.
-        answer = _send(work, content)
+        answer = _send(work, content, facts)
         sent += [number_of(content)] if answer.state == "done" else []
     complete = sorted({*facts.releases, work.target.to_content} | ({_way_back(work)} - {""}))
     Endpoint.objects.filter(pk=work.endpoint.pk).update(complete=complete)
@@ -88,14 +89,34 @@ def _way_back(work: Work) -> str:
     return way_back(goods(work.installation), from_content=running, to_content=to) or ""
 
 
-def _send(work: Work, content: str) -> HostAnswer:
-    """Let the host hold a content. Variables that it has are not made anew: the way back is what ran, with the secrets
-    that it ran with, though nobody had them any more.
-    """
+def _send(work: Work, content: str, facts: HostFacts) -> HostAnswer:
+    """Let the host hold a content: by what differs from what it runs, where that is less and comes out right."""
     parts = parts_of(work, content)
-    release = files_of(parts, work.outside.store)
+    whole = files_of(parts, work.outside.store)
+    small = None if content in facts.releases else _smaller(work, whole, parts, facts)
+    if small is not None:
+        try:
+            return _send_files(work, small, parts)
+        except ActRefused as error:
+            if error.code not in NOT_THE_BASE:
+                raise
+    return _send_files(work, whole, parts)
+
+
+def _smaller(work: Work, whole: ReleaseFiles, parts: Brought, facts: HostFacts) -> ReleaseFiles | None:
+    kept, running = work.outside.differences, facts.current
+    if kept is None or not running or running not in facts.releases:
+        return None
+    base = brought(work.installation, running)
+    return kept.smaller(whole, parts, base) if base else None
+
+
+def _send_files(work: Work, release: ReleaseFiles, parts: Brought) -> HostAnswer:
+    """Variables that the host has are not made anew: the way back is what ran, with the secrets that it ran with,
+    though nobody had them any more.
+    """
     send = partial(
-        work.outside.hosts.prepare, work.address, work.site, fence=work.fence, key=f"{work.key}:{content}",
+        work.outside.hosts.prepare, work.address, work.site, fence=work.fence, key=f"{work.key}:{release.content}",
         deadline=work.step.within,
     )  # fmt: skip
     try:

@@ -68,7 +68,7 @@ is_word() {
 
 parse() {
   fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0 env=''
-  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no command=''
+  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no command='' base='' copies=0 manifest=''
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || refuse usage "$1 needs a value"
     case $1 in
@@ -77,14 +77,15 @@ parse() {
       --files) files=$2 ;; --workflow) workflow=$2 ;; --env) env=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
       --log) log=$2 ;; --lines) lines=$2 ;; --keep) keep="$keep$2 " ;; --path) path=$2 ;;
       --again) again=$2 ;; --halt) halt=$2 ;; --command) command=$2 ;;
+      --base) base=$2 ;; --copies) copies=$2 ;; --manifest) manifest=$2 ;;
       *) refuse usage "unknown option $1" ;;
     esac
     shift 2
   done
-  for number in "$fence" "$deadline" "$wait" "$size" "$unpacked" "$files" "$workflow" "$lines" "${port:-0}" "${env:-0}"; do
+  for number in "$fence" "$deadline" "$wait" "$size" "$unpacked" "$files" "$workflow" "$lines" "${port:-0}" "${env:-0}" "$copies"; do
     is_number "$number" || refuse usage "not a number: $number"
   done
-  for word in "${key:-k}" "${content:-c}" "$slot" "${expected:-e}" "${unit:-u}"; do
+  for word in "${key:-k}" "${content:-c}" "$slot" "${expected:-e}" "${unit:-u}" "${base:-b}"; do
     is_word "$word" || refuse usage "not an acceptable name: $word"
   done
 }
@@ -340,6 +341,7 @@ unpack() { # the archive, open as descriptor 3 and already unlinked: nobody can 
     case $errors in *'No space left'* | *'Wrote only'* | *'quota exceeded'*) fail_write "No space left: $errors" 'unpacking' ;; esac
     refuse unsafe_archive "tar could not unpack the archive: $errors"
   }
+  [ -z "$base" ] || copy_unchanged
   ! grep -q '^[^-dl]' "$temp/members" || refuse unsafe_archive 'a member is neither file, folder nor symbolic link'
   ! grep -q '^.[^ ]*[sS]' "$temp/members" || refuse unsafe_archive 'a member is setuid or setgid'
   ! sed -E 's/^([^ ]+ +){5}//' "$temp/members" | grep -q '^/' || refuse unsafe_archive 'a member has an absolute name'
@@ -351,6 +353,19 @@ unpack() { # the archive, open as descriptor 3 and already unlinked: nobody can 
     case $(readlink "$link") in /* | *[[:cntrl:]]*) refuse unsafe_archive "a link is absolute or not plain text: ${link#"$temp/tree/"}" ;; esac
     case $(realpath -m "$link") in "$temp/tree" | "$temp/tree/"*) ;; *) refuse unsafe_archive "a link leads out: ${link#"$temp/tree/"}" ;; esac
   done <"$temp/links"
+}
+
+copy_unchanged() { # what the base has alike; that it is alike is proven by the manifest in the end
+  errors=$(cd "$root/releases/$base" && tr '\n' '\0' <"$temp/copies" | xargs -0r cp -Pp --parents -t "$temp/tree" -- 2>&1) || {
+    case $errors in *'No space left'* | *'quota exceeded'*) fail_write "$errors" "copying from $base" ;; esac
+    refuse base_differs "$base has not what $content takes from it: $errors"
+  }
+}
+
+proven() { # does the whole have the files that it must have?
+  [ -n "$base" ] || return 0
+  came=$(sha256sum <"$temp/tree/.manifest")
+  [ "${came%% *}" = "$manifest" ] || refuse base_differs "what came out of $base is not $content"
 }
 
 seal() { # workflow and manifest, then everything to the disk
@@ -372,6 +387,7 @@ prepare_now() {
   mkdir -p "$root/releases" "$root/shared" "$root/slots" || fail_write "$(df -P "$root" | tail -n 1)" 'making the folders'
   ! is_complete "$release" || { note already && finish already '' "$content is here and complete"; }
   [ "$env" != 0 ] || refuse no_env "$content is not here with its variables: send them"
+  [ -z "$base" ] || is_complete "$root/releases/$base" || refuse no_base "$base is not complete on this host: send the whole of $content"
   room
   temp=$(mktemp -d "$root/releases/.tmp-$key.XXXXXX" 2>&1) || { errors=$temp temp=; fail_write "$errors" 'making a folder'; }
   mkdir "$temp/tree"
@@ -379,6 +395,7 @@ prepare_now() {
   umask 077
   [ -z "$env" ] || receive env "$env"
   umask 022
+  [ -z "$base" ] || receive copies "$copies"
   if [ "$size" -gt 0 ]; then
     receive archive "$size"
     exec 3<"$temp/archive"
@@ -389,6 +406,7 @@ prepare_now() {
     exec 3<&-
   fi
   seal
+  proven
   lock
   check_fence
   if [ -e "$release" ] || [ -L "$release" ]; then

@@ -8,7 +8,8 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 
-from deployments.drivers import ReleaseFiles
+from deployments.drivers import Base, ReleaseFiles
+from releases.difference import entries, manifest, pack, unchanged
 
 
 def packed(files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz") -> bytes:
@@ -42,3 +43,15 @@ def release(content: str, archive: bytes | None = None, **changed: object) -> Re
 def content(number: int) -> str:
     """The content of version NUMBER.0.0."""
     return f"{number}.0.0-{number:012x}"
+
+
+def made_from(new: str, archive: bytes, base: str, held: bytes, **changed: object) -> ReleaseFiles:
+    """A release that is sent as what differs from the archive of another."""
+    whole = release(new, archive)
+    listed = list(entries(io.BytesIO(archive)))
+    same = unchanged(entries(io.BytesIO(held)), listed)
+    out = io.BytesIO()
+    pack(io.BytesIO(archive), frozenset(same), out)
+    sums = hashlib.sha256(manifest(listed, {"workflow.json": whole.workflow})).hexdigest()
+    made = Base(base, "".join(f"./{path}\n" for path in same).encode(), str(changed.pop("sums", sums)))
+    return replace(release(new, out.getvalue()), base=made, **changed)

@@ -15,7 +15,7 @@ from deployments.drivers import ActFailed, ActRefused, ActTimedOut, Answer, KeyR
 from deployments.drivers.fake_hosts import FakeHosts
 from tests.conftest import wait_until
 from tests.drivers.conftest import Bed
-from tests.drivers.releases import content, packed, release
+from tests.drivers.releases import content, made_from, packed, release
 
 ONE, TWO, THREE, FOUR, FIVE = (content(number) for number in range(1, 6))
 FAR = 60.0
@@ -107,6 +107,81 @@ def test_an_archive_that_leads_out_is_refused_and_leaves_nothing(bed: Bed, evil:
     assert bed.hosts.facts(bed.host, bed.site).releases == ()
     assert not list(bed.folder.rglob("evil"))
     assert not list(bed.folder.glob("app/releases/.tmp*"))
+
+
+OLD = packed(
+    {"bin/app": b"1", "web/a b.css": b"css" * 1000, "web/ünlike": b"x", "gone": b"2", "workflow.json": b"theirs"},
+    odd("latest", type=tarfile.SYMTYPE, linkname="bin/app"), odd("empty", type=tarfile.DIRTYPE, mode=0o755),
+)  # fmt: skip
+NEW = packed(
+    {"bin/app": b"2", "web/a b.css": b"css" * 1000, "web/ünlike": b"x", "-n": b"3", "workflow.json": b"theirs"},
+    odd("latest", type=tarfile.SYMTYPE, linkname="web"), odd("empty", type=tarfile.DIRTYPE, mode=0o755),
+)  # fmt: skip
+
+
+def differing(**changed: object) -> ReleaseFiles:
+    return made_from(TWO, NEW, ONE, OLD, **changed)
+
+
+def tree(bed: Bed, content: str) -> dict[str, object]:
+    folder = Path(bed.site.root) / "releases" / content
+    found = sorted(folder.rglob("*"))
+    return {
+        str(one.relative_to(folder)): one.readlink() if one.is_symlink() else one.is_file() and one.read_bytes()
+        for one in found
+        if one.name not in (".manifest", ".links")
+    }
+
+
+def spoil(bed: Bed, content: str) -> None:
+    """Somebody writes into a release by hand."""
+    if bed.server is None:
+        bed.hosts.at("h1").site(bed.site.root).incomplete.add(content)  # type: ignore[attr-defined]
+    else:
+        (Path(bed.site.root) / "releases" / content / "bin" / "app").write_bytes(b"mine")
+
+
+def test_a_content_is_made_from_one_that_the_host_holds_and_what_differs_from_it(bed: Bed) -> None:
+    bed.hosts.prepare(bed.host, bed.site, release(ONE, OLD), fence=1, key="p1", deadline=FAR)
+    before = tree(bed, ONE)
+    small = differing()
+    assert b"a b.css" in small.base.copies and small.size < len(NEW)
+    assert bed.hosts.prepare(bed.host, bed.site, small, fence=2, key="p2", deadline=FAR).state == "done"
+    assert bed.hosts.facts(bed.host, bed.site).releases == (ONE, TWO)
+    made = tree(bed, TWO)
+    assert bed.hosts.prepare(bed.host, bed.site, release(TWO, NEW), fence=3, key="p3", deadline=FAR).state == "already"
+    assert tree(bed, ONE) == before
+    if bed.server is not None:
+        assert made["bin/app"] == b"2" and made["-n"] == b"3" and made["web/ünlike"] == b"x"
+        assert str(made["latest"]) == "web" and "gone" not in made and "empty" in made
+        assert made["workflow.json"] == b'{"id":"app"}'
+        here = Path(bed.site.root) / "releases"
+        assert (here / TWO / "web/a b.css").stat().st_ino != (here / ONE / "web/a b.css").stat().st_ino
+
+
+def test_without_the_whole_base_nothing_is_made_from_it(bed: Bed) -> None:
+    with refused("no_base"):
+        bed.hosts.prepare(bed.host, bed.site, differing(), fence=1, key="p", deadline=FAR)
+    bed.hosts.prepare(bed.host, bed.site, release(ONE, OLD), fence=2, key="p1", deadline=FAR)
+    spoil(bed, ONE)
+    with refused("no_base"):
+        bed.hosts.prepare(bed.host, bed.site, differing(), fence=3, key="p", deadline=FAR)
+    assert TWO not in bed.hosts.facts(bed.host, bed.site).releases
+
+
+def test_what_comes_out_as_anything_else_than_the_whole_is_refused_and_leaves_nothing(bed: Bed) -> None:
+    bed.hosts.prepare(bed.host, bed.site, release(ONE, OLD), fence=1, key="p1", deadline=FAR)
+    if bed.server is None:
+        bed.hosts.at("h1").site(bed.site.root).altered.add(ONE)  # type: ignore[attr-defined]
+    with refused("base_differs"):
+        bed.hosts.prepare(bed.host, bed.site, differing(sums="0" * 64), fence=2, key="p", deadline=FAR)
+    absent = differing()
+    absent = replace(absent, base=replace(absent.base, copies=b"./nowhere\n"))
+    with refused("base_differs"):
+        bed.hosts.prepare(bed.host, bed.site, absent, fence=3, key="q", deadline=FAR)
+    assert bed.hosts.facts(bed.host, bed.site).releases == (ONE,)
+    assert not list(bed.folder.glob("app/releases/.tmp*"))
+    assert bed.hosts.prepare(bed.host, bed.site, release(TWO, NEW), fence=4, key="p", deadline=FAR).state == "done"
 
 
 def test_too_little_room_is_refused_before_anything_is_written(bed: Bed) -> None:

@@ -68,6 +68,9 @@ class SSHHosts:
         )
         if release.configured:
             options += _options(env=len(release.env))
+        if release.base:
+            base = release.base
+            options += _options(base=base.content, copies=len(base.copies), manifest=base.manifest)
         return self._act(host, site.root, "prepare", options, lambda: _pieces(release), deadline + GRACE)
 
     def activate(
@@ -245,6 +248,8 @@ def _pieces(release: ReleaseFiles) -> Iterator[bytes]:
     yield release.workflow
     if release.env:
         yield release.env
+    if release.base:
+        yield release.base.copies
     if release.archive is None:
         return
     with release.archive() as stream:
