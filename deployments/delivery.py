@@ -1,7 +1,7 @@
 """How a content gets to a host with few bytes: where the host holds another one, as what differs from that.
 
-What was worked out is kept in a folder of this machine, since many hosts are sent the same. Nothing in it is trusted: the
-host compares every file with a manifest before the content has a name there, and is sent the whole where that is wrong.
+What was worked out is kept in a folder of this machine, since many hosts are sent the same. Nothing in it is trusted:
+the host compares every file with a manifest before the content has a name, and is sent the whole where that is wrong.
 """
 
 from __future__ import annotations
