@@ -1,13 +1,13 @@
-"""Run the benchmarks and print their ratios: `python -m benchmarks [engine|gates|ssh]`."""
+"""Run the benchmarks and print their ratios: `python -m benchmarks [engine|gates|ssh|second]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import engine, gates, ssh
+from benchmarks import engine, gates, second, ssh
 
-ALL = {"engine": engine.run, "gates": gates.run, "ssh": ssh.run}
+ALL = {"engine": engine.run, "gates": gates.run, "ssh": ssh.run, "second": second.run}
 
 
 def main() -> int:

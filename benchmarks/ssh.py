@@ -45,7 +45,7 @@ def run() -> None:
         for number in range(HOSTS):
             place = (f"127.0.1.{number + 1}", 9)
             fleet.append(machines.make(folder / f"h{number}", f"h{number}", place, key, real=True))
-        _compare(fleet, folder, key, _archive())
+        _compare(fleet, folder, key, archive_of())
     finally:
         for machine in fleet:
             machine.stop()
@@ -57,10 +57,10 @@ def _compare(fleet: list[Machine], folder: Path, key: Path, archive: bytes) -> N
     plain: list[float] = []
     hosts = SSHHosts()
     try:
-        hosts_ready = [hosts.facts(m.ssh, _site(m)) for m in fleet]
+        hosts_ready = [hosts.facts(m.ssh, site_of(m)) for m in fleet]
         for turn in range(ROUNDS):
-            plain.append(_timed(fleet, lambda m, turn=turn: _plain(m, key, archive, turn)))  # type: ignore[misc]
-            ours.append(_timed(fleet, lambda m, turn=turn: _ours(hosts, m, archive, turn)))  # type: ignore[misc]
+            plain.append(timed(fleet, lambda m, turn=turn: _plain(m, key, archive, turn)))  # type: ignore[misc]
+            ours.append(timed(fleet, lambda m, turn=turn: _ours(hosts, m, archive, turn)))  # type: ignore[misc]
     finally:
         hosts.close()
     ratios = [a / b for a, b in zip(ours, plain, strict=True)]
@@ -70,14 +70,14 @@ def _compare(fleet: list[Machine], folder: Path, key: Path, archive: bytes) -> N
     print(f"ratio: median {statistics.median(ratios):.2f}, {spread} (target: at most {TARGET:g})")
 
 
-def _timed(fleet: list[Machine], work: Callable[[Machine], object]) -> float:
+def timed(fleet: list[Machine], work: Callable[[Machine], object]) -> float:
     began = time.monotonic()
     with ThreadPoolExecutor(len(fleet)) as pool:
         list(pool.map(work, fleet))
     return time.monotonic() - began
 
 
-def _site(machine: Machine) -> Site:
+def site_of(machine: Machine) -> Site:
     return Site(str(machine.root), restart="true")
 
 
@@ -88,10 +88,10 @@ def _ours(hosts: SSHHosts, machine: Machine, archive: bytes, turn: int) -> None:
         content, lambda: io.BytesIO(archive), digest, len(archive), MEGABYTES * 3_000_000, FILES, b"{}"
     )
     fence = turn + 1
-    hosts.prepare(machine.ssh, _site(machine), files, fence=fence, key=f"prepare-{turn}", deadline=300)
-    before = hosts.facts(machine.ssh, _site(machine)).current
+    hosts.prepare(machine.ssh, site_of(machine), files, fence=fence, key=f"prepare-{turn}", deadline=300)
+    before = hosts.facts(machine.ssh, site_of(machine)).current
     hosts.activate(
-        machine.ssh, _site(machine), content, expected=before, fence=fence, key=f"activate-{turn}", deadline=60
+        machine.ssh, site_of(machine), content, expected=before, fence=fence, key=f"activate-{turn}", deadline=60
     )
 
 
@@ -99,35 +99,37 @@ def _plain(machine: Machine, key: Path, archive: bytes, turn: int) -> None:
     root = machine.folder / "plain"
     to, link = root / f"releases/{turn}", root / "current"
     command = f"mkdir -p {to} && tar -C {to} -xzf - && ln -s {to} {link}.new && mv -T {link}.new {link}"
-    options = [
-        "-i",
-        str(key),
-        "-p",
-        str(machine.ssh.port),
-        "-oStrictHostKeyChecking=no",
-        "-oUserKnownHostsFile=/dev/null",
-    ]
     words = [
         "ssh",
         "-F",
         "none",
         "-q",
-        *options,
+        *options_of(machine, key),
         f"{machine.ssh.user}@{machine.ssh.address}",
         shlex.join(["sh", "-c", command]),
     ]
     subprocess.run(words, input=archive, check=True, timeout=300)
 
 
-def _archive() -> bytes:
-    """About 20 MB of gzip in 2,000 files; half of each file is noise, half is text."""
+def options_of(machine: Machine, key: Path) -> list[str]:
+    """How ssh reaches a machine of this benchmark."""
+    known = ["-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null"]
+    return ["-i", str(key), "-p", str(machine.ssh.port), *known]
+
+
+def archive_of(changed: int = 0) -> bytes:
+    """About 20 MB of gzip in 2,000 files; half of each file is noise, half is text. changed: so many files differ."""
     chance = random.Random(7)
     size = MEGABYTES * 1_000_000 // FILES
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:
         for number in range(FILES):
             member = tarfile.TarInfo(f"app/{number % 40}/{number}.dat")
-            content = chance.randbytes(size) + b"the same words again and again " * (size // 16)
+            content = (
+                chance.randbytes(size)
+                + b"changed " * (number < changed)
+                + b"the same words again and again " * (size // 16)
+            )
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return gzip.compress(plain.getvalue(), 6, mtime=0)

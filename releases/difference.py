@@ -49,7 +49,7 @@ def pack(archive: BinaryIO, without: Collection[str], out: BinaryIO) -> None:
         for path, tar, member in _members(archive):
             if path not in without:
                 packed.addfile(member, tar.extractfile(member) if member.isreg() else None)
-                packed.members = []
+                packed.members = []  # type: ignore[attr-defined]
 
 
 def manifest(release: Iterable[Entry], files: Mapping[str, bytes]) -> bytes:
@@ -68,7 +68,7 @@ def manifest(release: Iterable[Entry], files: Mapping[str, bytes]) -> bytes:
 def _members(archive: BinaryIO) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
     with tarfile.open(fileobj=archive, mode="r|*") as tar:
         for member in tar:
-            tar.members = []  # a stream would keep every member that it has passed
+            tar.members = []  # type: ignore[attr-defined] # a stream would keep every member that it has passed
             path = "/".join(part for part in member.name.split("/") if part not in ("", "."))
             if path and path.split("/", 1)[0] not in OURS:
                 yield path, tar, member

@@ -89,11 +89,11 @@ def _way_back(work: Work) -> str:
     return way_back(goods(work.installation), from_content=running, to_content=to) or ""
 
 
-def _send(work: Work, content: str, facts: HostFacts) -> HostAnswer:
+def _send(work: Work, content: str, facts: HostFacts | None = None) -> HostAnswer:
     """Let the host hold a content: by what differs from what it runs, where that is less and comes out right."""
     parts = parts_of(work, content)
     whole = files_of(parts, work.outside.store)
-    small = None if content in facts.releases else _smaller(work, whole, parts, facts)
+    small = _smaller(work, whole, parts, facts) if facts and content not in facts.releases else None
     if small is not None:
         try:
             return _send_files(work, small, parts)
