@@ -1,6 +1,6 @@
 """Commands that tasks of workflows run on an installation's hosts: nothing but what is declared, and once."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -93,7 +93,7 @@ def test_of_a_host_out_of_reach_nothing_is_known_so_it_is_asked_again_by_the_sam
     hosts.at("web-1").lose_answers = 1
     lost = command(asked(command="warm"), place, hosts)
     assert (lost.result, lost.output["run"]) == (Result.LATER, 1)
-    assert (lost.until - NOW).total_seconds() == 5
+    assert lost.until == NOW + timedelta(seconds=5)
     again = command(asked(command="warm", earlier=lost.output), place, hosts)
     assert again.result is Result.PASSED
     ledger = hosts.at("web-1").site(place.hosts["web-1"][1].root).ledger
@@ -103,7 +103,7 @@ def test_of_a_host_out_of_reach_nothing_is_known_so_it_is_asked_again_by_the_sam
 def test_a_command_that_takes_long_is_looked_at_again(place, hosts):
     hosts.at("web-1").once_hangs = True
     answer = command(asked(command="warm"), place, hosts)
-    assert (answer.result, (answer.until - NOW).total_seconds()) == (Result.LATER, 1)
+    assert (answer.result, answer.until) == (Result.LATER, NOW + timedelta(seconds=1))
     hosts.at("web-1").finish(place.hosts["web-1"][1].root, "run:forward:warm:1")
     assert command(asked(command="warm", earlier=answer.output), place, hosts).result is Result.PASSED
 
@@ -138,8 +138,10 @@ def started(*tasks, environment="staging"):
 
 
 def step(shop, run, **how):
-    there = {**tools(Addresses()), "command": partial(command, place=places.place_of(str(run.pk)), hosts=shop.hosts)}
-    return work_on(str(run.pk), there, lambda _: None, **how)
+    place = places.place_of(str(run.pk))
+    assert place is not None
+    there = partial(command, place=place, hosts=shop.hosts)
+    return work_on(str(run.pk), {**tools(Addresses()), "command": there}, lambda _: None, **how)
 
 
 def carried(shop, run):

@@ -45,13 +45,13 @@ def content(number: int) -> str:
     return f"{number}.0.0-{number:012x}"
 
 
-def made_from(new: str, archive: bytes, base: str, held: bytes, **changed: object) -> ReleaseFiles:
+def made_from(new: str, archive: bytes, base: str, held: bytes, sums: str = "") -> ReleaseFiles:
     """A release that is sent as what differs from the archive of another."""
     whole = release(new, archive)
     listed = list(entries(io.BytesIO(archive)))
     same = unchanged(entries(io.BytesIO(held)), listed)
     out = io.BytesIO()
     pack(io.BytesIO(archive), frozenset(same), out)
-    sums = hashlib.sha256(manifest(listed, {"workflow.json": whole.workflow})).hexdigest()
-    made = Base(base, "".join(f"./{path}\n" for path in same).encode(), str(changed.pop("sums", sums)))
-    return replace(release(new, out.getvalue()), base=made, **changed)
+    right = hashlib.sha256(manifest(listed, {"workflow.json": whole.workflow})).hexdigest()
+    made = Base(base, "".join(f"./{path}\n" for path in same).encode(), sums or right)
+    return replace(release(new, out.getvalue()), base=made)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.drivers import ActFailed, ActRefused, ActTimedOut, Answer, KeyRefused, ReleaseFiles, Unreachable
+from deployments.drivers import ActFailed, ActRefused, ActTimedOut, Answer, Base, KeyRefused, ReleaseFiles, Unreachable
 from deployments.drivers.fake_hosts import FakeHosts
 from tests.conftest import wait_until
 from tests.drivers.conftest import Bed
@@ -119,8 +119,8 @@ NEW = packed(
 )  # fmt: skip
 
 
-def differing(**changed: object) -> ReleaseFiles:
-    return made_from(TWO, NEW, ONE, OLD, **changed)
+def differing(sums: str = "") -> ReleaseFiles:
+    return made_from(TWO, NEW, ONE, OLD, sums)
 
 
 def tree(bed: Bed, content: str) -> dict[str, object]:
@@ -145,7 +145,7 @@ def test_a_content_is_made_from_one_that_the_host_holds_and_what_differs_from_it
     bed.hosts.prepare(bed.host, bed.site, release(ONE, OLD), fence=1, key="p1", deadline=FAR)
     before = tree(bed, ONE)
     small = differing()
-    assert b"a b.css" in small.base.copies and small.size < len(NEW)
+    assert small.base is not None and b"a b.css" in small.base.copies and small.size < len(NEW)
     assert bed.hosts.prepare(bed.host, bed.site, small, fence=2, key="p2", deadline=FAR).state == "done"
     assert bed.hosts.facts(bed.host, bed.site).releases == (ONE, TWO)
     made = tree(bed, TWO)
@@ -175,8 +175,7 @@ def test_what_comes_out_as_anything_else_than_the_whole_is_refused_and_leaves_no
         bed.hosts.at("h1").site(bed.site.root).altered.add(ONE)  # type: ignore[attr-defined]
     with refused("base_differs"):
         bed.hosts.prepare(bed.host, bed.site, differing(sums="0" * 64), fence=2, key="p", deadline=FAR)
-    absent = differing()
-    absent = replace(absent, base=replace(absent.base, copies=b"./nowhere\n"))
+    absent = replace(differing(), base=Base(ONE, b"./nowhere\n", "0" * 64))
     with refused("base_differs"):
         bed.hosts.prepare(bed.host, bed.site, absent, fence=3, key="q", deadline=FAR)
     assert bed.hosts.facts(bed.host, bed.site).releases == (ONE,)
