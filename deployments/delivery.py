@@ -16,15 +16,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 
-from deployments.contents import Brought
 from deployments.drivers import Base, ReleaseFiles
 from releases.difference import Entry, entries, manifest, pack, unchanged
-from releases.models import Artifact
 from releases.store import ArtifactStore
+
+if TYPE_CHECKING:
+    from deployments.contents import Brought
+    from releases.models import Artifact
 
 log = structlog.get_logger(__name__)
 

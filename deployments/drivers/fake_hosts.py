@@ -152,9 +152,9 @@ class FakeHosts:
                 raise ActRefused(f"host {host.name}: not enough space is free in {site.root}", code="no_space")
             if machine.inodes_free <= release.files + 32:
                 raise ActRefused(f"host {host.name}: not enough inodes are free in {site.root}", code="no_inodes")
-            if release.base and not here.holds(release.base.content):
-                raise ActRefused(f"host {host.name}: {release.base.content} is not complete here", code="no_base")
-            if release.base and release.base.content in here.altered:
+            if release.base and release.base.content not in here.releases:
+                raise ActRefused(f"host {host.name}: {release.base.content} is not here", code="no_base")
+            if release.base and release.base.content in here.altered | here.incomplete:
                 raise ActRefused(f"host {host.name}: {release.content} does not come out of it", code="base_differs")
             _check_archive(host, release)
             here.bases += [release.base.content] if release.base else []

@@ -97,8 +97,8 @@ class ReleaseFiles:
 
     `archive` opens the bytes anew each time it is called; None for a version without artifact. `configured`: the
     content has variables. `env` is their file; without it the host must hold them already, or it refuses (no_env).
-    With a `base` the archive holds no more than what differs from it. A host that does not hold the base complete
-    refuses (no_base), and so does one on which something else comes out of it (base_differs): then send the whole.
+    With a `base` the archive holds no more than what differs from it. A host that does not hold the base refuses
+    (no_base), and so does one on which something else comes out of it (base_differs): then send the whole.
     """
 
     content: str

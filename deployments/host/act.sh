@@ -387,7 +387,8 @@ prepare_now() {
   mkdir -p "$root/releases" "$root/shared" "$root/slots" || fail_write "$(df -P "$root" | tail -n 1)" 'making the folders'
   ! is_complete "$release" || { note already && finish already '' "$content is here and complete"; }
   [ "$env" != 0 ] || refuse no_env "$content is not here with its variables: send them"
-  [ -z "$base" ] || is_complete "$root/releases/$base" || refuse no_base "$base is not complete on this host: send the whole of $content"
+  # Not proven file by file here: what comes out of it is.
+  [ -z "$base" ] || [ -f "$root/releases/$base/.manifest" ] || refuse no_base "$base is not on this host: send the whole of $content"
   room
   temp=$(mktemp -d "$root/releases/.tmp-$key.XXXXXX" 2>&1) || { errors=$temp temp=; fail_write "$errors" 'making a folder'; }
   mkdir "$temp/tree"

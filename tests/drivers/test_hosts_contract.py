@@ -138,7 +138,7 @@ def spoil(bed: Bed, content: str) -> None:
     if bed.server is None:
         bed.hosts.at("h1").site(bed.site.root).incomplete.add(content)  # type: ignore[attr-defined]
     else:
-        (Path(bed.site.root) / "releases" / content / "bin" / "app").write_bytes(b"mine")
+        (Path(bed.site.root) / "releases" / content / "web" / "a b.css").write_bytes(b"mine")
 
 
 def test_a_content_is_made_from_one_that_the_host_holds_and_what_differs_from_it(bed: Bed) -> None:
@@ -159,12 +159,12 @@ def test_a_content_is_made_from_one_that_the_host_holds_and_what_differs_from_it
         assert (here / TWO / "web/a b.css").stat().st_ino != (here / ONE / "web/a b.css").stat().st_ino
 
 
-def test_without_the_whole_base_nothing_is_made_from_it(bed: Bed) -> None:
+def test_without_the_base_or_with_one_that_somebody_has_written_into_nothing_is_made_from_it(bed: Bed) -> None:
     with refused("no_base"):
         bed.hosts.prepare(bed.host, bed.site, differing(), fence=1, key="p", deadline=FAR)
     bed.hosts.prepare(bed.host, bed.site, release(ONE, OLD), fence=2, key="p1", deadline=FAR)
     spoil(bed, ONE)
-    with refused("no_base"):
+    with refused("base_differs"):
         bed.hosts.prepare(bed.host, bed.site, differing(), fence=3, key="p", deadline=FAR)
     assert TWO not in bed.hosts.facts(bed.host, bed.site).releases
 
