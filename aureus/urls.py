@@ -7,7 +7,17 @@ from aureus.accounts.api import Login
 from aureus.api import metering, problems
 from aureus.api.door import door
 from aureus.api.schema import Schema
-from deployments.api import configurations, deployments, environments, people, reading, smoke, versions, workflows
+from deployments.api import (
+    configurations,
+    deployments,
+    environments,
+    freezes,
+    people,
+    reading,
+    smoke,
+    versions,
+    workflows,
+)
 from health import endpoints
 from releases import api as releases
 from releases import evidence_api as evidence
@@ -42,6 +52,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{DEPLOYMENT}/rollback", door(deployments.Rollback), name="deployment-rollback"),
     path(f"{DEPLOYMENT}/approve", door(people.Approve), name="deployment-approve"),
     path(f"{DEPLOYMENT}/reject", door(people.Reject), name="deployment-reject"),
+    path(f"{DEPLOYMENT}/override", door(people.Override), name="deployment-override"),
+    path(f"{DEPLOYMENT}/break-glass", door(people.BreakGlass), name="deployment-break-glass"),
+    path(f"{DEPLOYMENT}/break-glass/confirm", door(people.ConfirmBreakGlass), name="deployment-confirm-break-glass"),
     path(f"{DEPLOYMENT}/pause", door(people.Pause), name="deployment-pause"),
     path(f"{DEPLOYMENT}/resume", door(people.Resume), name="deployment-resume"),
     path(f"{DEPLOYMENT}/abort", door(people.Abort), name="deployment-abort"),
@@ -63,6 +76,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/environments", door(environments.Environments), name="environments"),
     path("api/environments/<str:name>", door(environments.OneEnvironment), name="environment"),
     path("api/environments/<str:name>/hosts", door(environments.EnvironmentHosts), name="environment-hosts"),
+    path("api/environments/<str:name>/lock", door(environments.Lock), name="environment-lock"),
+    path("api/environments/<str:name>/unlock", door(environments.Unlock), name="environment-unlock"),
+    path("api/environments/<str:name>/freezes", door(freezes.Freezes), name="freezes"),
+    path("api/environments/<str:name>/freezes/<int:freeze>", door(freezes.OneFreeze), name="freeze"),
     path(CONFIGURATIONS, door(configurations.Configurations), name="configurations"),
     path(f"{CONFIGURATIONS}/<int:number>", door(configurations.OneConfiguration), name="configuration"),
     path("admin/", admin.site.urls),

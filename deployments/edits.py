@@ -13,19 +13,17 @@ from aureus.journal.models import record
 from deployments.models import Balancer, Deployment, Environment, Freeze, Host, Incident, Installation
 from deployments.snapshot import WAITING
 
-OWN = frozenset({"id", "revision"})
-"""Columns that no edit by hand writes."""
+OWN = frozenset({"id", "revision", "locked_by", "locked_at", "lock_reason"})
+"""Columns that no edit by hand writes: they are verbs' alone."""
 
 
 @transaction.atomic
 def edited(row: Model, *, changed: Iterable[str], actor: Actor) -> None:
     """Save a row of the fleet as a person edited it; plans not yet started are then made anew."""
     names = sorted(changed)
-    if isinstance(row, Environment):
-        row.locked_by = actor.name if row.lock_reason else ""
     if isinstance(row, Freeze):
         row.by = actor.name
-    _wake_who_waits(row)
+    wake_who_waits(row)
     # Whoever edited it beside us has raised the revision: what this row was read with must not take that back.
     kept = None if row._state.adding else [f.name for f in row._meta.concrete_fields if f.name not in OWN]
     row.save(update_fields=kept)
@@ -33,7 +31,7 @@ def edited(row: Model, *, changed: Iterable[str], actor: Actor) -> None:
     record(f"{row._meta.model_name}:{row.pk}", "fleet.edited", actor, what=str(row), fields=names)
 
 
-def _wake_who_waits(row: Model) -> None:
+def wake_who_waits(row: Model) -> None:
     """What was edited may be what they wait for. Before the row itself, since deployments come before their fleet."""
     waiting = Deployment.objects.filter(status__in=WAITING)
     if isinstance(row, Installation):

@@ -9,9 +9,10 @@ from typing import Any
 
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import Status, StepStatus, TargetState
+from deployments.holding import SAID
 from deployments.models import Deployment, Stage, Step, Target
 from deployments.policy import ASTRAY
-from deployments.snapshot import policy_of
+from deployments.standing import passes_of, voices_of
 from health.models import Window
 
 AFTER_FAILURE = {
@@ -38,7 +39,9 @@ def explain(deployment: Deployment) -> Explanation:
     window = windows[0] if windows else None
     evidence = [
         *_of_configuration(deployment),
+        *_of_risk(deployment),
         *_of_approvals(deployment),
+        *_of_passes(deployment),
         *(_of_step(step) for step in steps if _tells(step)),
         *(_of_target(target) for target in targets if target.state == TargetState.OWED),
         *(_of_window(one) for one in windows),
@@ -118,9 +121,11 @@ def _next(d: Deployment, steps: Sequence[Step], window: Window | None) -> str:
 
 def _before_start(d: Deployment) -> str:
     if d.status == Status.AWAITING_APPROVAL:
-        needed = policy_of(d.installation).approvals
-        said = d.approvals.filter(plan_hash=d.plan_hash, yes=True).count()
-        return f"{needed - said} more of {needed} approvals, by others than {d.requested_by}, and it starts"
+        voices = voices_of(d)
+        needed, missing = voices["needed"], max(voices["needed"] - voices["given"], 0)
+        return f"{missing} more of {needed} approvals, by others than {d.requested_by}, and it starts"
+    if d.reason.startswith(tuple(SAID.values())):
+        return f"looked at again at {_time(d.wake_at)}; a release manager may override it, with a reason"
     return f"looked at again at {_time(d.wake_at)}" if d.wake_at else "it starts when what it waits for has ended"
 
 
@@ -219,16 +224,29 @@ def _of_configuration(deployment: Deployment) -> Iterator[dict[str, Any]]:
                "status": "shipped with it", "seen": used.note, "at": used.at}  # fmt: skip
 
 
+def _of_risk(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    for level, why in deployment.risk_reasons:
+        yield {"kind": "risk", "status": level, "seen": why}
+
+
 def _of_approvals(deployment: Deployment) -> Iterator[dict[str, Any]]:
-    for voice in deployment.approvals.all():
+    for voice in voices_of(deployment)["voices"]:
         yield {
             "kind": "approval",
-            "by": voice.by,
-            "status": "approved" if voice.yes else "rejected",
-            "seen": voice.comment,
-            "counts": voice.plan_hash == deployment.plan_hash,
-            "at": voice.at,
+            "by": voice["by"],
+            "status": "approved" if voice["yes"] else "rejected",
+            "seen": voice["comment"],
+            "counts": voice["counts"],
+            "at": voice["at"],
+            "expires": voice["expires_at"],
         }
+
+
+def _of_passes(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    for one in passes_of(deployment):
+        who = f"{one['by']} and {one['confirmed_by']}" if one.get("confirmed_by") else one["by"]
+        yield {"kind": one["kind"], "by": who, "status": ", ".join(one["holds"]), "seen": one["reason"],
+               "counts": one["counts"], "at": one["at"]}  # fmt: skip
 
 
 def _time(at: datetime | None) -> str:

@@ -63,6 +63,11 @@ def artifact(version: Version) -> tuple[GateCheck, ...]:
     return (GateCheck("artifact_kept", False, why),) if why else ()
 
 
+def never_passed(answers: Sequence[GateCheck]) -> tuple[GateCheck, ...]:
+    """Those that hold in every emergency, as they hold in spite of every waiver: signatures, the bytes, withdrawals."""
+    return tuple(one for one in answers if one.name not in gates.WAIVABLE)
+
+
 def signature(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
     """Whether somebody who may has signed the version's bytes, where the policy demands it."""
     if not policy.signed:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
+from deployments.engine import calendar, voices
 from deployments.engine.strategies import STRATEGIES, Options, Unfit, batch_size, weights_wrong
 from health import thresholds, verdicts
 from health.checks import ChecksInvalid, read_checks
@@ -22,7 +23,7 @@ SOURCES = declared.SOURCES
 ASTRAY = ("drifted", "flapping", "unreachable")
 """States of a host that may open an incident."""
 LISTS = ("sources", "incidents", "weights", "pause_at", "signers")
-ROWS = ("checks",)
+ROWS = ("checks", "deployment_windows")
 """Lists of mappings."""
 
 
@@ -38,10 +39,11 @@ class PolicyError(ValueError):
 class Policy:
     """One environment's rules. Times are seconds.
 
-    approvals: how many people must say yes to a plan. promote_from: the environment a version must come from; None:
-    versions are deployed here directly. gates: the preset of gates. min_coverage, min_reviews, min_crv: what the gates
-    of the guide demand (percent, people, percent). direct: allow deployments that skip promote_from.
-    prereleases: take versions such as 1.2.0-rc.1.
+    approvals: how many people must say yes to a plan, for all alike or by the name of each risk. approval_expires: a
+    yes counts for so long. deployment_windows: periods of the week or the day in which alone a deployment starts.
+    promote_from: the environment a version must come from; None: versions are deployed here directly. gates: the preset
+    of gates. min_coverage, min_reviews, min_crv: what the gates of the guide demand (percent, people, percent).
+    direct: allow deployments that skip promote_from. prereleases: take versions such as 1.2.0-rc.1.
     queue: "supersede" (the newest waiting deployment wins) or "order" (each has its turn).
     weights: percent of the traffic that a canary gives the new version, one after the other. pause_at: those at which a
     person has to say that it goes on. spread: rest between two batches.
@@ -58,7 +60,9 @@ class Policy:
     rules: other thresholds than health/thresholds.py has. checks: rules of one's own, each a query with a bound.
     """
 
-    approvals: int = 0
+    approvals: voices.Demanded = 0
+    approval_expires: float = 86_400.0
+    deployment_windows: tuple[Mapping[str, Any], ...] = ()
     promote_from: str | None = None
     gates: str = "basic"
     min_coverage: float = 80.0
@@ -92,6 +96,14 @@ class Policy:
     checks: tuple[Mapping[str, Any], ...] = ()
     signed: bool = False
     signers: tuple[str, ...] = ()
+
+    def needs(self, risk: str) -> int:
+        """How many people must say yes to a plan of this risk."""
+        return voices.needed(self.approvals, risk)
+
+    def windows(self) -> tuple[calendar.Period, ...]:
+        """The periods in which alone a deployment starts; none: at any time."""
+        return tuple(calendar.read(window) for window in self.deployment_windows)
 
     def options(self) -> Options:
         """The strategy's numbers."""
@@ -170,15 +182,17 @@ WRONG = {
 def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
     kinds = {
-        int: ("approvals", "max_failures", "min_reviews"),
+        int: ("max_failures", "min_reviews"),
         bool: ("direct", "automatic_rollback", "signed", "prereleases"),
-        float: ("bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within", "drain_within"),
+        float: ("approval_expires", "bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within",
+                "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
         tuple: (*LISTS, *ROWS),
         dict: ("on_inconclusive", "rules", "prometheus"),
-    }
+    }  # fmt: skip
     wrong_warm = p.warm is not None and not _is(p.warm, float)
     errors = [("warm", "must be a number of seconds, or null")] if wrong_warm else []
+    errors += [("approvals", message)] if (message := voices.wrong(p.approvals)) else []
     errors += [(name, "must be a percentage") for name in PERCENT if not _is(getattr(p, name), float)]
     errors += [
         (name, WRONG[kind]) for kind, names in kinds.items() for name in names if not _is(getattr(p, name), kind)
@@ -186,7 +200,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     if errors:
         return errors
     checks = {
-        "approvals": (0 <= p.approvals <= 10, "must be from 0 to 10 people"),
+        "approval_expires": (60 <= p.approval_expires <= 2_592_000, "must be from 60 to 2592000 seconds"),
         "promote_from": (
             p.promote_from is None or isinstance(p.promote_from, str),
             "must be an environment or null",
@@ -231,7 +245,24 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     errors += [("rules", message) for message in thresholds.wrong(p.rules)]
     errors += _wrong_sources(p)
     errors += _wrong_signers(p)
+    errors += _wrong_windows(p)
     return errors + [(path, message) for path, message in _wrong_checks(p) if path not in dict(errors)]
+
+
+def _wrong_windows(p: Policy) -> Iterator[tuple[str, str]]:
+    for number, window in enumerate(p.deployment_windows):
+        path = f"deployment_windows[{number}]"
+        if not isinstance(window, Mapping):
+            yield path, "must be a mapping of from, to, zone and perhaps days"
+            continue
+        yield from ((f"{path}.{name}", "there is no such field") for name in window if name not in calendar.FIELDS)
+        try:
+            period = calendar.read(window)
+        except calendar.Unreadable as unreadable:
+            yield from ((f"{path}.{name}", message) for name, message in unreadable.errors)
+            continue
+        if period.first.kind not in ("week", "day"):
+            yield f"{path}.from", 'must be a weekday or a time of the day, such as "tuesday 09:00" or "09:00"'
 
 
 def _wrong_checks(p: Policy) -> list[tuple[str, str]]:
@@ -303,8 +334,12 @@ def _some_of(value: object, signers: tuple[str, ...]) -> bool:
     return isinstance(lines, list | tuple) and bool(lines) and all(line in signers for line in lines)
 
 
-NEVER_LESS = ("approvals", "window", "bake", "soak", "min_coverage", "min_reviews", "min_crv")
+NEVER_LESS = ("window", "bake", "soak", "min_coverage", "min_reviews", "min_crv")
 """Numbers of which an installation may demand more."""
+NEVER_MORE = ("max_failures", "approval_expires")
+"""Numbers of which an installation may allow itself less."""
+THEIRS = ("promote_from", "gates", "direct", "automatic_rollback", "prometheus", "deployment_windows")
+"""What an installation does not say for itself."""
 
 
 def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
@@ -314,10 +349,11 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
         before = getattr(policy, name, None)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         fewer = name in NEVER_LESS and number and value < before
-        more = name == "max_failures" and number and value > before
+        more = name in NEVER_MORE and number and value > before
+        fewer = fewer or (name == "approvals" and voices.looser(value, policy.approvals))
         if fewer or more:
             looser.append((name, f"{value} is looser than the environment's {before}"))
-        elif name in ("promote_from", "gates", "direct", "automatic_rollback", "prometheus") and value != before:
+        elif name in THEIRS and value != before:
             looser.append((name, "is the environment's to say"))
         elif name == "signed" and policy.signed and value is not True:
             looser.append((name, "is demanded by the environment"))

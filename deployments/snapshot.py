@@ -9,18 +9,18 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
-from deployments import gating
+from deployments import gating, holding
 from deployments import policy as policies
 from deployments.engine import facts
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import Status, StepStatus, TargetState
 from deployments.engine.strategies import MAIN, Fleet, Unfit
+from deployments.engine.voices import Standing, Voice
+from deployments.engine.voices import standing as count
 from deployments.engine.way_back import way_back
-from deployments.models import Deployment, Freeze, Installation
+from deployments.models import BreakGlass, Deployment, Installation
 from deployments.policy import Policy
-from health import windows
 
-SOAK_AGAIN = timedelta(seconds=15)
 WAITING = (Status.PENDING, Status.AWAITING_APPROVAL)
 
 
@@ -95,24 +95,45 @@ def _target(*row: Any) -> facts.Target:
 
 
 def start_of(deployment: Deployment, now: datetime) -> facts.Start:
-    """What stands between a deployment and its start."""
+    """What stands between a deployment and its start; before a rollback only what is under way."""
+    if deployment.is_rollback:
+        return facts.Start(behind=_behind(deployment))
     installation = deployment.installation
     policy = policy_of(installation)
-    voices = deployment.approvals.filter(plan_hash=deployment.plan_hash)
-    no = voices.filter(yes=False).first()
-    until, why = _held_by_time(deployment, policy, now)
+    no = deployment.approvals.filter(plan_hash=deployment.plan_hash, yes=False).first()
+    glass = holding.glass_of(deployment, now)
+    needed = 0 if holding.is_broken(glass) else policy.needs(deployment.risk)
+    voices = standing(deployment, needed, policy, now)
+    hold = _hold(deployment, policy, glass, now)
     return facts.Start(
-        approvals_needed=policy.approvals,
-        approvals=voices.filter(yes=True).count(),
+        approvals_needed=needed,
+        approvals=voices.count,
         rejected=f"rejected by {no.by}{': ' + no.comment if no.comment else ''}" if no else "",
-        broken="" if deployment.is_rollback else broken(deployment),
-        held=installation.held or installation.environment.lock_reason,
+        broken=broken(deployment, passed=glass is not None),
+        held=installation.held or installation.environment.locked,
         behind=_behind(deployment),
-        frozen_until=until,
-        frozen=why,
-        plan_is_current=deployment.is_rollback
-        or (deployment.revisions == revisions(installation) and changes_the_resting_side(deployment)),
+        frozen_until=hold.until if hold else None,
+        frozen=hold.why if hold else "",
+        plan_is_current=deployment.revisions == revisions(installation) and changes_the_resting_side(deployment),
+        note="; ".join(filter(None, (voices.expired, holding.told_of(deployment, glass)))),
+        look_at=facts.earliest([voices.until, glass.expires_at if glass else None]),
     )
+
+
+def standing(deployment: Deployment, needed: int, policy: Policy, now: datetime) -> Standing:
+    """Which yes to the plan as it is counts now."""
+    said = deployment.approvals.filter(plan_hash=deployment.plan_hash, yes=True, renewed_at=None)
+    every = [Voice(by, at) for by, at in said.values_list("by", "at")]
+    return count(every, needed=needed, lives=timedelta(seconds=policy.approval_expires), now=now)
+
+
+def _hold(deployment: Deployment, policy: Policy, glass: BreakGlass | None, now: datetime) -> holding.Hold | None:
+    """What holds it longest. With gates that fail it waits for somebody to confirm that the glass is broken."""
+    if holding.is_broken(glass):
+        return None
+    if glass is not None and broken(deployment):
+        return holding.Hold("glass", glass.expires_at, holding.told_of(deployment, glass))
+    return next(iter(holding.holds(deployment, policy, now)), None)
 
 
 def revisions(installation: Installation) -> dict[str, int]:
@@ -135,22 +156,26 @@ def changes_the_resting_side(deployment: Deployment) -> bool:
     return set(resting) == set(deployment.targets.filter(resting=False).values_list("name", flat=True))
 
 
-def broken(deployment: Deployment) -> str:
-    """The fact on which this deployment was asked for and which holds no more; "" while all hold."""
-    version, source = deployment.version, deployment.source
+def broken(deployment: Deployment, *, passed: bool = False) -> str:
+    """The fact on which this deployment was asked for and which holds no more; "" while all hold.
+
+    passed: people let it past its gates. What says that these are the bytes that were meant is asked all the same.
+    """
+    version, source, to = deployment.version, deployment.source, deployment.installation
     if version.withdrawn_at is not None:
         return f"version {version.number} was withdrawn: {version.withdrawn_reason}"
     if version.digest != deployment.digest:
         return f"version {version.number} is not what it was when this was asked for"
-    if source is not None and source.status != Status.DEPLOYED:
+    if source is not None and source.status != Status.DEPLOYED and not passed:
         return f"its source in {source.installation.environment} is {source.status.replace('_', ' ')} now"
     if source is not None:
-        to = deployment.installation
-        return " ".join(gating.reasons(gating.checks(source, to, policy_of(to), again=True)))
-    if not deployment.is_convergence:
-        to = deployment.installation
-        return " ".join(gating.reasons(gating.of_target(version, to, policy_of(to))))
-    return ""
+        answers = gating.checks(source, to, policy_of(to), again=True)
+        return " ".join(gating.reasons(gating.never_passed(answers) if passed else answers))
+    if deployment.is_convergence:
+        return ""
+    if not passed and deployment.skips_promotion:
+        return f"{to.environment} takes versions by promotion, and nobody let this one past that in time"
+    return " ".join(gating.reasons(gating.of_target(version, to, policy_of(to))))
 
 
 def _behind(deployment: Deployment) -> str:
@@ -164,30 +189,6 @@ def _behind(deployment: Deployment) -> str:
     )
     first = older.order_by("created_at", "id").select_related("version").first()
     return f"waits behind {first.version.number} ({first.id}), which was asked for earlier" if first else ""
-
-
-def _held_by_time(deployment: Deployment, policy: Policy, now: datetime) -> tuple[datetime | None, str]:
-    """Until when a freeze or a soak holds it, and why; (None, "") where neither does."""
-    frozen = _freeze(deployment.installation, now)
-    if frozen is not None:
-        return frozen.ends, f"frozen until {frozen.ends:%Y-%m-%d %H:%M} UTC: {frozen.reason}"
-    source = deployment.source
-    if source is None:
-        return None, ""
-    soak = gating.soak_of(source.version, deployment.installation.environment.name, policy, now)
-    if not soak:
-        return None, ""
-    quiet = windows.quietness(source.id, source.content, now, timedelta(seconds=soak))
-    if quiet.quiet:
-        return None, ""
-    # Time alone never ends it: it is looked at again, and only quiet journals let it go on.
-    again = max(quiet.until or now, now + SOAK_AGAIN)
-    return again, f"soaks in {source.installation.environment}: {quiet.sentence}"
-
-
-def _freeze(installation: Installation, now: datetime) -> Freeze | None:
-    here = Q(environment=installation.environment_id) | Q(environment=None)
-    return Freeze.objects.filter(here, starts__lte=now, ends__gt=now).order_by("-ends").first()
 
 
 def back_for(proven: list[str], *, running: str, to_content: str) -> str:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from aureus.api import problems
 
 ANY = "*"
-METHODS = "GET, POST, PUT"
+METHODS = "GET, POST, PUT, DELETE"
 HEADERS = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, X-Artifact-Sha256"
 EXPOSED = "Link, X-Request-Id, Retry-After, Idempotency-Replayed"
 

@@ -19,6 +19,7 @@ from aureus.cli import (
     group,
     hosts,
     judging,
+    pausing,
     people,
     proving,
     running,
@@ -41,6 +42,7 @@ proving.add_to(app)
 deploying.add_to(app)
 following.add_to(app)
 people.add_to(app)
+pausing.add_to(app)
 
 
 def _version(wanted: bool) -> None:

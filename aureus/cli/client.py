@@ -79,6 +79,10 @@ class Api:
         """A verb. Its key lets the server see a repeated request as the same one."""
         return self._ask("POST", path, json=dict(body), headers={"Idempotency-Key": str(uuid.uuid4())})
 
+    def delete(self, path: str) -> None:
+        """Take something away; nothing is answered."""
+        self._ask("DELETE", path, tries=1)
+
     def send_file(self, path: str, octets: bytes) -> Any:
         """A file as the body of a POST; the same one sent again is the same."""
         headers = {"Content-Type": "application/octet-stream"}

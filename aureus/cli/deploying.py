@@ -24,6 +24,10 @@ Label = Annotated[str, typer.Option("--by", help="A label that is kept and echoe
 Configuration = Annotated[
     int | None, typer.Option("--configuration", min=0, help="A revision of its variables, 0 for none; default: newest.")
 ]
+Glass = Annotated[
+    str,
+    typer.Option(help="In an emergency, why it goes past gates and promotion; it starts once another has confirmed."),
+]
 Metadata = Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")]
 HOUR = 3600.0
 
@@ -43,6 +47,7 @@ def deploy(
     by: Label = "",
     configuration: Configuration = None,
     metadata: Metadata = None,
+    break_glass: Glass = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what changes on each host.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +57,7 @@ def deploy(
     body |= _wish("deployedBy", by, strategy, configuration)
     if dry_run:
         return _plan(api.post("/deployments?dryRun=true", body), as_json)
-    made = api.post("/deployments", {**body, "metadata": labels(metadata)})
+    made = api.post("/deployments", {**body, **_glass(break_glass), "metadata": labels(metadata)})
     asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
 
@@ -65,12 +70,13 @@ def promote(
     by: Label = "",
     configuration: Configuration = None,
     metadata: Metadata = None,
+    break_glass: Glass = "",
     as_json: Json = False,
 ) -> None:
     """Bring what was deployed and tested to the next environment. Gates and approvals are the environment's."""
     api = client.from_environment()
     body = {"targetEnvironment": to, **_wish("promotedBy", by, strategy, configuration), "metadata": labels(metadata)}
-    made = api.post(f"/deployments/{deployment_id(deployment)}/promote", body)
+    made = api.post(f"/deployments/{deployment_id(deployment)}/promote", {**body, **_glass(break_glass)})
     asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
 
@@ -152,6 +158,10 @@ def _wish(label: str, by: str, strategy: str, configuration: int | None) -> dict
     return {label: by, **({"strategy": strategy} if strategy else {}), **named}
 
 
+def _glass(why: str) -> dict[str, str]:
+    return {"breakGlass": why} if why else {}
+
+
 def _plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
         return answer(plan)
@@ -160,6 +170,10 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
     say()
     rows = ((t["host"], t["from"] or "nothing", t["to"], t["back"] or "no way back") for t in plan["targets"])
     table(("HOST", "RUNS", "GETS", "WAY BACK"), rows)
+    say()
+    say(f"risk: {plan['risk']}; it would need {plan['approvals']} approvals")
+    for level, why in plan["riskReasons"]:
+        say(f"  {level}: {why}")
     for warning in plan["warnings"]:
         say()
         say(warning)

@@ -72,6 +72,8 @@ def _one(api: client.Api, name: str, as_json: bool) -> None:
     say(why["sentence"])
     if why["next"]:
         say(f"next: {why['next']}")
+    for line in risk_lines(now):
+        say(line)
     say()
     table(COLUMNS, step_rows(now))
     owed = [t for t in now["targets"] if t["state"] == "owed"]
@@ -95,6 +97,21 @@ def head(now: Said) -> list[str]:
     if now.get("rollback"):
         lines.append(f"its rollback {now['rollback']['id']} is {now['rollback']['status'].replace('_', ' ')}")
     return lines
+
+
+def risk_lines(now: Said) -> list[str]:
+    """What people read before they say yes: the risk and why, the way back, who said yes, what lets it past."""
+    if not now.get("risk"):
+        return []
+    lines = [f"risk: {now['risk']}", *(f"  {level}: {why}" for level, why in now["riskReasons"])]
+    asked = now["approvals"]
+    lines += [f"way back: {now['wayBack']}", f"approvals: {asked['given']} of {asked['needed']}"]
+    lines += [f"  {'yes' if v['yes'] else 'no'} of {v['by']}{'' if v['counts'] else ', which counts no more'}"
+              for v in asked["voices"]]  # fmt: skip
+    for one in now["passes"]:
+        who = " and ".join(filter(None, (one["by"], one.get("confirmedBy"))))
+        lines.append(f"{one['kind'].replace('_', ' ')} by {who} ({', '.join(one['holds'])}): {one['reason']}")
+    return [*lines, f"plan: {now['plan']['hash']}"]
 
 
 def steps_of(now: Said) -> list[tuple[str, Said]]:

@@ -1,4 +1,4 @@
-"""What people say to a deployment: approve, reject, pause, resume, abort, abandon, retry, promote-full, exclude."""
+"""What people say to a deployment, from approve to exclude, and what lets one past what holds it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,56 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (approve, reject, pause, resume, abort, abandon, retry, promote_full, exclude):
+    for command in (
+        approve, reject, override, break_glass, pause, resume, abort, abandon, retry, promote_full, exclude,
+    ):  # fmt: skip
         app.command()(command)
 
 
-def approve(deployment: Deployment, comment: Comment = "", as_json: Json = False) -> None:
-    """Say yes to the plan as it is now. Nobody approves what he asked for himself."""
-    _say("approve", deployment, {"comment": comment}, as_json)
+def approve(
+    deployment: Deployment,
+    comment: Comment = "",
+    plan: Annotated[str, typer.Option(help="The hash of the plan you saw; without it, you say yes to what is.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say yes to the plan as it is now. Nobody approves what he asked for himself.
+
+    aureus status shows the plan, its risk and the way back. With --plan, a plan that has changed since is refused.
+    """
+    _say("approve", deployment, {"comment": comment, "planHash": plan}, as_json)
 
 
-def reject(deployment: Deployment, comment: Comment = "", as_json: Json = False) -> None:
-    """Say no: the deployment ends."""
+def reject(
+    deployment: Deployment,
+    comment: Annotated[str, typer.Option(help="Why; it is kept. Demanded.")],
+    as_json: Json = False,
+) -> None:
+    """Say no, and why: the deployment ends."""
     _say("reject", deployment, {"comment": comment}, as_json)
+
+
+def override(
+    deployment: Deployment,
+    reason: Reason,
+    hold: Annotated[
+        list[str] | None, typer.Option(help="freeze, window or soak; may be repeated. Default: all that hold it now.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let one deployment past a freeze, the deployment windows or its soak. Approvals and gates are asked still."""
+    _say("override", deployment, {"reason": reason, "holds": hold or []}, as_json)
+
+
+def break_glass(
+    deployment: Deployment,
+    reason: Annotated[str, typer.Option(help="What burns; it is kept. Demanded of who asks.")] = "",
+    confirm: Annotated[bool, typer.Option("--confirm", help="As a second person, confirm what another asked.")] = False,
+    as_json: Json = False,
+) -> None:
+    """In an emergency, let one deployment past approvals, gates and time. Two people: one asks, another confirms."""
+    if confirm:
+        return _say("break-glass/confirm", deployment, {"comment": reason}, as_json)
+    _say("break-glass", deployment, {"reason": reason}, as_json)
 
 
 def pause(deployment: Deployment, reason: Reason = "", as_json: Json = False) -> None:

@@ -2,140 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from aureus import clock
-from aureus.journal.actor import Actor
 from aureus.journal.models import Event
 from aureus.journal.refusals import Refused
-from deployments import edits, lifecycle
+from deployments import edits, holding
 from deployments.admin import checklist, withdrawing
 from deployments.admin.chart import svg
 from deployments.admin.shown import LABELS, ReadOnly
+from deployments.admin.verbs import VERBS, WAITING, Say, Verb
 from deployments.engine.status import Status
 from deployments.explain import explain
 from deployments.models import Deployment, Environment, Incident
 from deployments.picture import names_of, picture_of
+from deployments.standing import passes_of, voices_of, way_back_of
 from health.models import SmokeRun, Window
 
-WAITING = frozenset({Status.PENDING, Status.AWAITING_APPROVAL})
-STARTED = frozenset({Status.IN_PROGRESS})
-OPEN = WAITING | STARTED
 
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """A button: what it says, in which statuses it is offered, and what it calls."""
-
-    title: str
-    statuses: frozenset[Status]
-    call: Callable[..., Any]
-    explained: str
-    reason: str = "reason"
-    demanded: bool = True
-    danger: bool = False
-
-
-def _roll_back(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
-    return lifecycle.roll_back(pk, actor=actor, reason=reason, target_version=target or None)[0]  # type: ignore[arg-type]
-
-
-def _exclude(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
-    return lifecycle.exclude(pk, actor=actor, reason=reason, host=target)  # type: ignore[arg-type]
-
-
-def _promote(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
-    wish = lifecycle.Wish(label=actor.name, metadata={"reason": reason} if reason else {})
-    return lifecycle.promote(pk, actor=actor, environment=target, wish=wish)[0]  # type: ignore[arg-type]
-
-
-VERBS = {
-    "approve": Verb("Approve", WAITING, lifecycle.approve, "Say yes to the plan as it is now.", "comment", False),
-    "reject": Verb("Reject", WAITING, lifecycle.reject, "Say no: the deployment ends.", "comment", False, True),
-    "pause": Verb("Pause", OPEN, lifecycle.pause, "No new step starts; what runs goes on to its end.", demanded=False),
-    "resume": Verb("Resume", OPEN, lifecycle.resume, "Go on where it was paused or held.", demanded=False),
-    "retry": Verb(
-        "Retry",
-        STARTED | {Status.FAILED},
-        lifecycle.retry,
-        "Run a held step again; of a failed deployment, make a new attempt.",
-        demanded=False,
-    ),
-    "promote-full": Verb(
-        "Promote to the full",
-        STARTED,
-        lifecycle.promote_full,
-        "Go on to the end without being watched on the way. Every host is proven healthy still.",
-        danger=True,
-    ),
-    "abort": Verb("Abort", OPEN, lifecycle.abort, "Stop. What was changed goes back.", danger=True),
-    "abandon": Verb(
-        "Abandon",
-        OPEN,
-        lifecycle.abandon,
-        "End it now. Hosts it changed and did not prove are owed, and work on them may go on for a while.",
-        danger=True,
-    ),
-    "exclude": Verb(
-        "Exclude a host",
-        STARTED,
-        _exclude,
-        "Go on without a host that holds it up. The host is owed and has to be converged before it serves again.",
-        danger=True,
-    ),
-    "promote": Verb(
-        "Promote", frozenset({Status.DEPLOYED}), _promote, "Bring this version to the next environment.", demanded=False
-    ),
-    "rollback": Verb(
-        "Roll back",
-        STARTED | {Status.DEPLOYED},
-        _roll_back,
-        "Bring every host back to the version before, traffic first.",
-        danger=True,
-    ),
-}
-TARGETS = {
-    "promote": "To environment",
-    "exclude": "Host",
-    "rollback": "To version (empty: the newest that proved good)",
-}
-
-
-class Say(forms.Form):
-    """Why, and for some verbs where to."""
-
-    reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), max_length=2000)
-    target = forms.CharField(widget=UnfoldAdminTextInputWidget(), max_length=128, required=False)
-
-    def __init__(self, *args: Any, name: str, verb: Verb, next_up: str = "", **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.fields["reason"].required = verb.demanded
-        self.fields["reason"].label = verb.reason.capitalize()
-        if name not in TARGETS:
-            del self.fields["target"]
-            return
-        self.fields["target"].label = TARGETS[name]
-        self.fields["target"].required = name != "rollback"
-        self.fields["target"].initial = next_up if name == "promote" else ""
+def _plan(deployment: Deployment) -> dict[str, Any]:
+    """What people read of a plan before they say yes to it."""
+    return {
+        "risk": deployment.risk,
+        "risk_reasons": deployment.risk_reasons,
+        "way_back": way_back_of(deployment),
+        "asked": voices_of(deployment),
+        "passes": passes_of(deployment),
+    }
 
 
 @admin.register(Deployment)
 class DeploymentAdmin(ReadOnly):
     """Read-only rows; the verbs are the only way to change one."""
 
-    list_display = ("what", "environment", "state", "kind", "why", "requested_by", "created_at")
-    list_filter = ("status", "outcome", "installation__environment", "installation__application")
+    list_display = ("what", "environment", "state", "kind", "risk", "why", "requested_by", "created_at")
+    list_filter = ("status", "outcome", "risk", "installation__environment", "installation__application")
     search_fields = ("version__number", "requested_by", "label", "reason")
     list_select_related = ("version__application", "installation__environment", "reverts")
     ordering = ("-created_at", "-id")
@@ -151,6 +59,7 @@ class DeploymentAdmin(ReadOnly):
         "because",
         "requested_by",
         "label",
+        "risk",
         "source",
         "reverts",
         "retry_of",
@@ -210,7 +119,7 @@ class DeploymentAdmin(ReadOnly):
             "targets": deployment.targets.select_related("endpoint__host"),
             "window": window,
             "smoke_runs": SmokeRun.objects.filter(subject=deployment.pk)[:5],
-            "approvals": deployment.approvals.all(),
+            **_plan(deployment),
             "rollbacks": deployment.rollbacks.all(),
             "happened": Event.objects.filter(stream=deployment.stream).order_by("-seq")[:60],
             "labels": LABELS,
@@ -221,6 +130,8 @@ class DeploymentAdmin(ReadOnly):
         if Status(deployment.status) not in VERBS[name].statuses:
             return False
         if deployment.is_rollback and name in {"approve", "reject", "pause", "abort", "promote"}:
+            return False
+        if name == "confirm-break-glass" and holding.glass_of(deployment, clock.now()) is None:
             return False
         environment = None if name == "promote" else deployment.installation.environment.name
         return request.may(f"deployment-{name}", environment)  # type: ignore[attr-defined]
@@ -235,10 +146,13 @@ class DeploymentAdmin(ReadOnly):
         if not self._may(request, name, deployment):
             messages.error(request, f"You may not {verb.title.lower()} in {deployment.installation.environment}.")
             return redirect(back)
-        form = Say(request.POST or None, name=name, verb=verb, next_up=self._next_up(deployment))
+        next_up, saw = self._next_up(deployment), deployment.plan_hash
+        form = Say(request.POST or None, name=name, verb=verb, next_up=next_up, saw=saw)
         if request.method == "POST" and form.is_valid():
             return self._done(request, deployment, verb, form, back)
         about = {"title": f"{verb.title}: {deployment}", "verb": verb, "form": form, "back": back}
+        if verb.statuses == WAITING:
+            about |= _plan(deployment)
         return render(request, "deployments/say.html", {**self.admin_site.each_context(request), **about})
 
     @staticmethod
@@ -254,8 +168,7 @@ class DeploymentAdmin(ReadOnly):
     @staticmethod
     def _done(request: HttpRequest, deployment: Deployment, verb: Verb, form: Say, back: str) -> HttpResponse:
         said = {verb.reason: form.cleaned_data["reason"]}
-        if "target" in form.cleaned_data:
-            said["target"] = form.cleaned_data["target"]
+        said |= {name: form.cleaned_data[name] for name in ("target", "plan_hash") if name in form.cleaned_data}
         try:
             result = verb.call(deployment.pk, actor=request.actor, **said)  # type: ignore[attr-defined]
         except Refused as refusal:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
+from aureus.journal.refusals import Refused
 from deployments import policy
 from deployments.admin.shown import Configured, ReadOnly
 from deployments.edits import edited
+from deployments.engine import calendar, voices
 from deployments.engine.truth import Standing
+from deployments.fleet import freezing, locking
+from deployments.holding import period_of
 from deployments.models import (
     Balancer,
     BalancerNode,
@@ -38,6 +42,37 @@ class EnvironmentForm(forms.ModelForm):
             return policy.parse(self.cleaned_data["policy"]).as_json()
         except policy.PolicyError as error:
             raise forms.ValidationError([f"{path}: {message}" for path, message in error.errors]) from error
+
+
+class FreezeForm(forms.ModelForm):
+    """A single one by its times, or a repeating one as people say it."""
+
+    class Meta:
+        model = Freeze
+        fields = ("environment", "starts", "ends", "first", "last", "days", "zone", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        single = bool(cleaned.get("starts") and cleaned.get("ends"))
+        said = {"from": cleaned.get("first") or None, "to": cleaned.get("last") or None}
+        if single == bool(said["from"] or said["to"]):
+            raise forms.ValidationError("give it starts and ends, or from and to: one of both")
+        if single:
+            if cleaned["ends"] <= cleaned["starts"]:
+                self.add_error("ends", "must be later than its start")
+            said = {"from": "00:00", "to": "00:00"}  # the zone is all that is left to check
+        try:
+            period = calendar.read({**said, "days": cleaned.get("days"), "zone": cleaned.get("zone")})
+        except calendar.Unreadable as unreadable:
+            for name, message in unreadable.errors:
+                self.add_error({"from": "first", "to": "last"}.get(name, name), message)
+            return cleaned
+        if not single and not period.repeats:
+            self.add_error("first", "give a single freeze its starts and ends instead")
+        elif not single:
+            told = calendar.written(period)
+            cleaned |= {"first": told["from"], "last": told["to"], "days": told["days"]}
+        return cleaned
 
 
 class InstallationForm(forms.ModelForm):
@@ -68,15 +103,37 @@ class Edited(Configured):
 @admin.register(Environment)
 class EnvironmentAdmin(Edited):
     form = EnvironmentForm
-    list_display = ("name", "promoted_from", "approvals", "revision", "lock_reason")
+    list_display = ("name", "promoted_from", "approvals", "revision", "locked")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        """A lock is no edit: it has verbs of its own, and no plan depends on it."""
+        changed = [name for name in form.changed_data if name != "lock_reason"]
+        actor = request.actor  # type: ignore[attr-defined]
+        if not change:
+            obj.lock_reason = ""
+        if changed or not change:
+            edited(obj, changed=changed, actor=actor)
+        if "lock_reason" not in form.changed_data:
+            return
+        reason = form.cleaned_data["lock_reason"]
+        try:
+            if reason.strip():
+                locking.lock(obj.name, actor=actor, reason=reason)
+            else:
+                locking.unlock(obj.name, actor=actor)
+        except Refused as refusal:
+            messages.error(request, refusal.sentence)
 
     @display(description="Takes versions from")
     def promoted_from(self, environment: Environment) -> str:
         return environment.policy.get("promote_from") or "anybody who may deploy"
 
     @display(description="Approvals")
-    def approvals(self, environment: Environment) -> int:
-        return environment.policy.get("approvals", 0)
+    def approvals(self, environment: Environment) -> str:
+        by_risk = voices.by_risk(environment.policy.get("approvals", 0))
+        if len(set(by_risk.values())) == 1:
+            return str(by_risk["low"])
+        return ", ".join(f"{risk} {people}" for risk, people in by_risk.items())
 
 
 @admin.register(Host)
@@ -178,8 +235,30 @@ class EndpointAdmin(ReadOnly):
 
 @admin.register(Freeze)
 class FreezeAdmin(Edited):
-    list_display = ("environment", "starts", "ends", "reason", "by")
-    fields = ("environment", "starts", "ends", "reason")
+    form = FreezeForm
+    list_display = ("where", "when", "reason", "by", "declared")
+    list_select_related = ("environment",)
+
+    @display(description="Environment")
+    def where(self, freeze: Freeze) -> str:
+        return str(freeze.environment or "every environment")
+
+    @display(description="When")
+    def when(self, freeze: Freeze) -> str:
+        return calendar.said(period_of(freeze))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_admin(request) and not (obj and obj.declared)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._is_admin(request)
+        return self._is_admin(request) and not (obj and obj.declared)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        freezing.lift(obj.pk, actor=request.actor)  # type: ignore[attr-defined]
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for freeze in queryset:
+            try:
+                freezing.lift(freeze.pk, actor=request.actor)  # type: ignore[attr-defined]
+            except Refused as refusal:
+                messages.error(request, f"{freeze}: {refusal.sentence}")

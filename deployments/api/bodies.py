@@ -34,12 +34,24 @@ class Label(Line):
         )
 
 
+class Glass(Words):
+    """Why it has to go past gates and promotion; a second person confirms it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False, allow_blank=True, default="",
+            help_text="In an emergency, why it has to go past gates and promotion: it starts once a second person has "
+            "confirmed that, and not otherwise.",
+        )  # fmt: skip
+
+
 class DeployBody(Body):
     versionId = serializers.UUIDField()
     environment = Line(max_length=60)
     deployedBy = Label()
     strategy = Strategy()
     configurationRevision = Revision()
+    breakGlass = Glass()
     metadata = FreeObject(required=False, default=dict)
 
 
@@ -48,6 +60,7 @@ class PromoteBody(Body):
     targetEnvironment = Line(max_length=60, required=False, default="production")
     strategy = Strategy()
     configurationRevision = Revision()
+    breakGlass = Glass()
     metadata = FreeObject(required=False, default=dict)
 
 
@@ -68,12 +81,30 @@ class CommentBody(Body):
     comment = Words(required=False, allow_blank=True, default="")
 
 
+class ApproveBody(CommentBody):
+    planHash = Line(
+        max_length=64, required=False, allow_blank=True, default="", source="plan_hash",
+        help_text="The hash of the plan that you saw: a yes to a plan that has changed since is refused.",
+    )  # fmt: skip
+
+
+class RejectBody(Body):
+    comment = Words(help_text="Why.")
+
+
 class ReasonBody(Body):
     reason = Words(help_text="Why.")
 
 
 class ExcludeBody(ReasonBody):
     host = Line(max_length=100, help_text="A host of this deployment, as its targets name it.")
+
+
+class OverrideBody(ReasonBody):
+    holds = serializers.ListField(
+        child=Line(max_length=20), required=False, default=list, max_length=10,
+        help_text="Some of freeze, window, soak. Default: all that hold it now.",
+    )  # fmt: skip
 
 
 class MaybeReasonBody(Body):
@@ -84,5 +115,5 @@ def wish_of(asked: dict, label: str) -> Wish:
     """What a request says beside what and where."""
     return Wish(
         strategy=asked["strategy"], configuration=asked["configurationRevision"], label=asked[label],
-        metadata=asked["metadata"],
+        metadata=asked["metadata"], break_glass=asked["breakGlass"],
     )  # fmt: skip

@@ -64,7 +64,8 @@ def _planned(plan: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         "planHash": plan["plan_hash"], "lossless": plan["lossless"], "warnings": plan["warnings"],
-        "intent": plan["intent"], "stages": stages, "targets": plan["targets"],
+        "intent": plan["intent"], "stages": stages, "targets": plan["targets"], "risk": plan["risk"],
+        "riskReasons": plan["risk_reasons"], "approvals": plan["approvals"],
     }  # fmt: skip
 
 

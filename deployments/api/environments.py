@@ -15,8 +15,12 @@ from rest_framework.views import APIView
 from aureus.journal.refusals import NotFound
 from deployments import policy as policies
 from deployments.api import rows
+from deployments.api.bodies import MaybeReasonBody, ReasonBody
 from deployments.api.shapes import Shape
+from deployments.engine import calendar, voices
+from deployments.engine.risk import Risk
 from deployments.engine.truth import Standing
+from deployments.fleet import locking
 from deployments.models import Endpoint, Environment, Host, Installation
 from releases.asking import actor_of
 from releases.spec import number_of
@@ -44,10 +48,17 @@ class InstallationShape(Shape):
 class EnvironmentShape(Shape):
     name = serializers.CharField()
     revision = serializers.IntegerField()
-    approvals = serializers.IntegerField(help_text="People who must say yes.")
+    approvals = serializers.IntegerField(help_text="People who must say yes to a plan of the highest risk.")
+    approvalsByRisk = serializers.DictField(child=serializers.IntegerField())
+    approvalExpires = serializers.FloatField(help_text="Seconds after which a yes counts no more.")
+    deploymentWindows = serializers.ListField(
+        child=serializers.CharField(), help_text="In which alone a deployment starts; empty: at any time."
+    )
     promoteFrom = serializers.CharField(allow_null=True)
     gates = serializers.CharField()
     locked = serializers.CharField(help_text="Why it is locked; empty: it is not.")
+    lockedBy = serializers.CharField(help_text="Empty: it is not locked.")
+    lockedAt = serializers.DateTimeField(allow_null=True)
     hosts = serializers.IntegerField()
     owed = serializers.IntegerField(help_text="Endpoints that could not be brought where they belong.")
     installations = InstallationShape(many=True)
@@ -111,7 +122,7 @@ class Environments(APIView):
 class OneEnvironment(APIView):
     @extend_schema(operation_id="environments_get", summary="One environment", tags=TAGS, responses=EnvironmentShape)
     def get(self, request: Request, name: str) -> Response:
-        return Response(_shown([_named(name)])[0])
+        return Response(_shown([named(name)])[0])
 
 
 class EnvironmentHosts(APIView):
@@ -120,7 +131,7 @@ class EnvironmentHosts(APIView):
         responses=HostShape(many=True),
     )  # fmt: skip
     def get(self, request: Request, name: str) -> Response:
-        hosts = list(_named(name).hosts.all())
+        hosts = list(named(name).hosts.all())
         endpoints = Endpoint.objects.filter(host__in=hosts, retired=False).select_related(
             "host", "installation__application"
         )
@@ -129,7 +140,25 @@ class EnvironmentHosts(APIView):
         return Response(HostShape(hosts, many=True).data)
 
 
-def _named(name: str) -> Environment:
+class Lock(APIView):
+    @extend_schema(
+        operation_id="environments_lock", summary="Let nothing start there", tags=TAGS, request=ReasonBody,
+        responses=EnvironmentShape, description="Rollbacks, and what has started, go on.",
+    )  # fmt: skip
+    def post(self, request: Request, name: str) -> Response:
+        return Response(_shown([locking.lock(name, actor=actor_of(request), **ReasonBody.read(request))])[0])
+
+
+class Unlock(APIView):
+    @extend_schema(
+        operation_id="environments_unlock", summary="Let deployments start there again", tags=TAGS,
+        request=MaybeReasonBody, responses=EnvironmentShape,
+    )  # fmt: skip
+    def post(self, request: Request, name: str) -> Response:
+        return Response(_shown([locking.unlock(name, actor=actor_of(request), **MaybeReasonBody.read(request))])[0])
+
+
+def named(name: str) -> Environment:
     found = Environment.objects.filter(name=name).first()
     if found is None:
         raise NotFound(f'there is no environment "{name}"', code="no_environment")
@@ -163,10 +192,15 @@ def _environment(
     return EnvironmentShape({
         "name": environment.name,
         "revision": environment.revision,
-        "approvals": policy.approvals,
+        "approvals": policy.needs(Risk.CRITICAL),
+        "approvalsByRisk": voices.by_risk(policy.approvals),
+        "approvalExpires": policy.approval_expires,
+        "deploymentWindows": [calendar.said(period) for period in policy.windows()],
         "promoteFrom": policy.promote_from,
         "gates": policy.gates,
         "locked": environment.lock_reason,
+        "lockedBy": environment.locked_by,
+        "lockedAt": environment.locked_at,
         "hosts": hosts,
         "owed": sum(place.behind for place in places),
         "installations": [_installation(place, current.get(place.pk)) for place in places],

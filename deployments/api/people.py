@@ -12,7 +12,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deployments import lifecycle
-from deployments.api.bodies import CommentBody, ExcludeBody, MaybeReasonBody, ReasonBody
+from deployments.api.bodies import (
+    ApproveBody,
+    CommentBody,
+    ExcludeBody,
+    MaybeReasonBody,
+    OverrideBody,
+    ReasonBody,
+    RejectBody,
+)
 from deployments.api.deployments import TAGS, shown
 from deployments.api.shapes import WholeDeploymentShape
 from deployments.models import Deployment
@@ -52,8 +60,15 @@ def _post(name: str, asked: type[Body], summary: str) -> Callable[..., Response]
     return described(post)
 
 
-Approve = spoken("approve", lifecycle.approve, CommentBody, "Say yes to the plan as it is now")
-Reject = spoken("reject", lifecycle.reject, CommentBody, "Say no: it ends")
+Approve = spoken("approve", lifecycle.approve, ApproveBody, "Say yes to the plan as it is now")
+Reject = spoken("reject", lifecycle.reject, RejectBody, "Say no, and why: it ends")
+Override = spoken("override", lifecycle.override, OverrideBody, "Let it past a freeze, the windows or its soak")
+BreakGlass = spoken(
+    "break_glass", lifecycle.break_glass, ReasonBody, "In an emergency, ask to let it past approvals, gates and time"
+)
+ConfirmBreakGlass = spoken(
+    "confirm_break_glass", lifecycle.confirm_break_glass, CommentBody, "As a second person, confirm that"
+)
 Pause = spoken("pause", lifecycle.pause, MaybeReasonBody, "Let no new step start")
 Resume = spoken("resume", lifecycle.resume, MaybeReasonBody, "Go on")
 Abort = spoken("abort", lifecycle.abort, ReasonBody, "Stop; what was changed goes back")

@@ -8,10 +8,12 @@ from rest_framework import serializers
 
 from aureus.journal.models import Event
 from deployments.api.figures import HealthShape, WindowShape, finite, health_of, window_of
+from deployments.engine.risk import Risk
 from deployments.explain import next_of
 from deployments.models import Deployment, Step
 from deployments.outside import is_lossless
 from deployments.picture import Point
+from deployments.standing import passes_of, voices_of, way_back_of
 from health.measured import add_up
 from health.models import Sample
 from health.windows import as_sample
@@ -84,6 +86,35 @@ class TargetShape(Shape):
         return {**super().get_fields(), "from": serializers.CharField(source="from_content")}
 
 
+class VoiceShape(Shape):
+    by = serializers.CharField()
+    yes = serializers.BooleanField()
+    comment = serializers.CharField()
+    at = serializers.DateTimeField()
+    expiresAt = serializers.DateTimeField(source="expires_at", allow_null=True)
+    counts = serializers.BooleanField(help_text="It is about the plan as it is, and has not expired.")
+
+
+class ApprovalsShape(Shape):
+    needed = serializers.IntegerField()
+    given = serializers.IntegerField(help_text="Those that count now.")
+    voices = VoiceShape(many=True)
+
+
+class PassShape(Shape):
+    optional = ("confirmedBy", "expiresAt", "usedAt")
+
+    kind = serializers.ChoiceField(["override", "break_glass"])
+    holds = serializers.ListField(child=serializers.CharField(), help_text="What it lets the deployment past.")
+    by = serializers.CharField()
+    confirmedBy = serializers.CharField(source="confirmed_by", required=False)
+    reason = serializers.CharField()
+    at = serializers.DateTimeField()
+    expiresAt = serializers.DateTimeField(source="expires_at", required=False)
+    usedAt = serializers.DateTimeField(source="used_at", required=False)
+    counts = serializers.BooleanField(help_text="It is about the plan as it is, and has not expired.")
+
+
 class RollbackShape(Shape):
     id = serializers.UUIDField()
     status = serializers.CharField()
@@ -92,7 +123,7 @@ class RollbackShape(Shape):
 class DeploymentShape(Shape):
     """A deployment in a list."""
 
-    optional = ("outcome", "reverts", "rollback", "window", "retryOf", "promotedBy", "pausedBy")
+    optional = ("outcome", "reverts", "rollback", "window", "retryOf", "promotedBy", "pausedBy", "risk")
 
     id = serializers.UUIDField()
     versionId = serializers.UUIDField(source="version_id")
@@ -103,6 +134,9 @@ class DeploymentShape(Shape):
     outcome = serializers.CharField(required=False)
     reason = serializers.CharField()
     strategy = serializers.CharField()
+    risk = serializers.ChoiceField(
+        [level.value for level in Risk], required=False, help_text="Of its plan; left out where nobody approves it."
+    )
     createdAt = serializers.DateTimeField(source="created_at")
     startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
     deployedAt = serializers.DateTimeField(source="deployed_at", allow_null=True)
@@ -139,8 +173,23 @@ class WholeDeploymentShape(DeploymentShape):
     configurationRevision = serializers.IntegerField(
         source="configuration.number", default=None, allow_null=True, help_text="Null: the version has no variables."
     )
+    riskReasons = serializers.JSONField(
+        source="risk_reasons", help_text="[level, why] for each that speaks for one, the highest first."
+    )
+    wayBack = serializers.SerializerMethodField(help_text="Where a rollback would go, in one sentence.")
+    approvals = serializers.SerializerMethodField()
+    passes = serializers.SerializerMethodField(help_text="Overrides, and the glass that people asked to break.")
     plan = serializers.SerializerMethodField()
     targets = TargetShape(many=True)
+
+    def get_wayBack(self, deployment: Deployment) -> str:
+        return way_back_of(deployment)
+
+    def get_approvals(self, deployment: Deployment) -> ApprovalsShape:
+        return ApprovalsShape(voices_of(deployment)).data  # type: ignore[return-value]
+
+    def get_passes(self, deployment: Deployment) -> list[PassShape]:
+        return PassShape(passes_of(deployment), many=True).data  # type: ignore[return-value]
 
     def get_plan(self, deployment: Deployment) -> PlanShape:
         steps: dict[int, list[Step]] = {}
@@ -293,5 +342,8 @@ class DryRunShape(Shape):
         child=serializers.CharField(), help_text="What is not refused, such as a number that says less than it changes."
     )
     intent = serializers.JSONField()
+    risk = serializers.CharField()
+    riskReasons = serializers.JSONField(help_text="[level, why] for each that speaks for one, the highest first.")
+    approvals = serializers.IntegerField(help_text="People who would have to say yes.")
     stages = serializers.JSONField()
     targets = serializers.JSONField()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from aureus import clock
 from deployments.doctor.findings import Finding, ok, warning, wrong
+from deployments.engine.risk import Risk
 from deployments.engine.status import OPEN
 from deployments.lifecycle import current_of
 from deployments.models import Environment, Incident, Installation, Step
@@ -45,7 +46,7 @@ def _signers(about: str, policy: Policy) -> Iterator[Finding]:
 
 
 def _policy(about: str, name: str, policy: Policy) -> Iterator[Finding]:
-    if name == "production" and not policy.approvals:
+    if name == "production" and not policy.needs(Risk.CRITICAL):
         yield warning(about, "nobody has to approve", "approvals: 1 in its declaration")
     if name == "production" and (policy.promote_from is None or policy.direct):
         yield warning(about, "a version may come here without having been anywhere else", "promote_from: staging")

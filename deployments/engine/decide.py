@@ -91,22 +91,23 @@ def _before_start(d: Deployment, now: datetime) -> Action:
         return Replan()
     if start.approvals < start.approvals_needed and not d.is_rollback:
         missing = start.approvals_needed - start.approvals
-        return Wait(None, f"waits for {missing} approval{'s' * (missing > 1)}", Status.AWAITING_APPROVAL)
+        why = f"waits for {missing} approval{'s' * (missing > 1)}{': ' * bool(start.note)}{start.note}"
+        return Wait(start.look_at, why, Status.AWAITING_APPROVAL)
     return _queue(d, now)
 
 
 def _queue(d: Deployment, now: datetime) -> Action:
     start = d.start
     if start.behind:
-        return Wait(None, start.behind, Status.PENDING)
+        return Wait(start.look_at, start.behind, Status.PENDING)
     if d.is_rollback:
         return Begin()
     if d.paused:
-        return Wait(None, f"paused by {d.paused}", Status.PENDING)
+        return Wait(start.look_at, f"paused by {d.paused}", Status.PENDING)
     if start.held:
-        return Wait(None, start.held, Status.PENDING)
+        return Wait(start.look_at, start.held, Status.PENDING)
     if start.frozen_until is not None and now < start.frozen_until:
-        return Wait(start.frozen_until, start.frozen, Status.PENDING)
+        return Wait(earliest([start.frozen_until, start.look_at]), start.frozen, Status.PENDING)
     return Begin()
 
 

@@ -88,7 +88,8 @@ class Target:
 class Start:
     """What stands between a deployment and its start. Only people and time hold; a fact that broke ends it.
 
-    plan_is_current: the plan was made for the present revision of environment and installation.
+    plan_is_current: the plan was made for the present revision of environment and installation. note: what the wait for
+    approvals says beside their number. look_at: when something of this holds no more, whatever it waits for.
     """
 
     approvals_needed: int = 0
@@ -100,6 +101,8 @@ class Start:
     frozen_until: datetime | None = None
     frozen: str = ""
     plan_is_current: bool = True
+    note: str = ""
+    look_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,10 @@ def _once(kind: str, name: str) -> PlannedStage:
 
 
 def intent(**parts: Any) -> dict[str, Any]:
-    """What people approve: version and configuration digest, hosts, strategy, tests, policy revision and way back."""
-    wanted = {"version", "configuration", "hosts", "strategy", "options", "tests", "revision", "way_back"}
+    """What people approve: version and configuration digest, hosts, strategy, tests, revision of the policy, way back,
+    risk.
+    """
+    wanted = {"version", "configuration", "hosts", "strategy", "options", "tests", "revision", "way_back", "risk"}
     if set(parts) != wanted:
         raise ValueError(f"an intent has exactly the parts {', '.join(sorted(wanted))}")
     return parts

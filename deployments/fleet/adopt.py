@@ -152,7 +152,7 @@ def _demand(installation: Installation, version: Version, began: datetime) -> No
     identity.demand(installation)
     retention.demand(version)
     row = Installation.objects.select_related("environment").get(pk=installation.pk)
-    if why := row.held or row.environment.lock_reason:
+    if why := row.held or row.environment.locked:
         raise Conflict(f"{installation} is held: {why}", code="held")
     here = Deployment.objects.filter(installation=installation).select_related("version__application")
     busy = here.filter(status__in=list(OPEN)).first() or here.filter(ended_at__gte=began).first()

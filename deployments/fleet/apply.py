@@ -10,7 +10,7 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict
-from deployments.fleet import environment_rows, installation_rows
+from deployments.fleet import environment_rows, freezing, installation_rows
 from deployments.fleet.declaration import Declaration
 from deployments.fleet.difference import Difference
 from deployments.models import Deployment, Environment, Installation
@@ -34,7 +34,9 @@ def apply(declaration: Declaration, *, actor: Actor) -> Difference:
     if found.changes:
         # Plans not yet started are made anew. Afterwards, since who advances locks a deployment first.
         names = [environment.name for environment in declaration.environments]
-        waiting = Deployment.objects.filter(status__in=WAITING, installation__environment__name__in=names)
+        waiting = Deployment.objects.filter(status__in=WAITING)
+        if not any(change.kind == "freeze" and not change.where for change in found.changes):
+            waiting = waiting.filter(installation__environment__name__in=names)
         waiting.update(wake_at=clock.now())
     return found
 
@@ -47,8 +49,12 @@ def _write(declaration: Declaration, actor: Actor) -> Difference:
         environment = environment_rows.write(declared, position, found)
         here = [one for one in declaration.installations if one.environment == declared.name]
         installation_rows.write(environment, here, found)
+        freezing.declare(environment, declared.freezes, found)
+    if declaration.freezes is not None:
+        freezing.declare(None, declaration.freezes, found)
     for change in found.changes:
-        stream = f"environment:{change.where or change.name}" if change.kind != "application" else "fleet"
+        place = change.where or (change.name if change.kind == "environment" else "")
+        stream = f"environment:{place}" if place else "fleet"
         record(stream, f"{change.kind}.{change.action}", actor, **change.as_json())
     return found
 

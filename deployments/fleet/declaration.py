@@ -10,6 +10,7 @@ from deployments.fleet import environments, installations, yaml_text
 from deployments.fleet.environments import DeclaredEnvironment
 from deployments.fleet.fields import Errors, Fields
 from deployments.fleet.installations import DeclaredInstallation
+from deployments.fleet.periods import freezes
 from deployments.fleet.places import shared_places
 from deployments.policy import Policy
 from releases import gates
@@ -25,11 +26,15 @@ class DeclarationInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What should be. An environment named here is described whole: what is missing in it is retired."""
+    """What should be. An environment named here is described whole: what is missing in it is retired.
+
+    freezes: those of every environment; None where the file does not speak of them, and leaves them as they are.
+    """
 
     environments: tuple[DeclaredEnvironment, ...]
     installations: tuple[DeclaredInstallation, ...]
     by_name: Mapping[str, DeclaredEnvironment] = field(default_factory=dict)
+    freezes: tuple[Mapping[str, Any], ...] | None = None
 
 
 def read(content: bytes) -> Declaration:
@@ -51,13 +56,14 @@ def check(values: Any) -> Declaration:
     if len(by_name) < len([e for e in found if e.name]):
         top.wrong("environments", "two of them have the same name")
     places = [installations.read(row, by_name) for row in top.rows("installations")]
+    frozen = freezes(top) if top.given("freezes") else None
     top.end()
     errors += _circles(by_name)
     errors += _deaf(by_name)
     errors += shared_places(by_name, places)
     if errors:
         raise DeclarationInvalid(errors)
-    return Declaration(tuple(found), tuple(places), by_name)
+    return Declaration(tuple(found), tuple(places), by_name, frozen)
 
 
 def _deaf(by_name: Mapping[str, DeclaredEnvironment]) -> Errors:

@@ -8,11 +8,15 @@ from typing import Any
 
 from deployments import policy as policies
 from deployments.drivers import HostAddress, balancers
+from deployments.engine import voices
 from deployments.fleet.fields import NAME, PATH, Fields
+from deployments.fleet.periods import freezes
 from deployments.policy import Policy, PolicyError
 from health import thresholds
 
 POLICY = tuple(f.name for f in fields(Policy))
+OWN = ("name", "hosts", "balancers", "freezes")
+"""Fields of an environment that are no policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class DeclaredEnvironment:
     policy: Policy
     hosts: tuple[DeclaredHost, ...]
     balancers: tuple[DeclaredBalancer, ...]
+    freezes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def plain_hosts(self) -> tuple[str, ...]:
@@ -74,9 +79,10 @@ def read(row: Fields) -> DeclaredEnvironment:
         _bastion(row, position, host, {h.name: h for h in hosts})
     fronts = tuple(_balancer(each, known) for each in row.rows("balancers"))
     _unique(row, "balancers", [b.name for b in fronts])
-    declared = {key: value for key, value in row.values.items() if key not in ("name", "hosts", "balancers")}
+    declared = {key: value for key, value in row.values.items() if key not in OWN}
+    frozen = freezes(row)
     row.end(POLICY)
-    return DeclaredEnvironment(name, row.path, _policy(row, declared), hosts, fronts)
+    return DeclaredEnvironment(name, row.path, _policy(row, declared), hosts, fronts, frozen)
 
 
 def _unique(row: Fields, name: str, names: Collection[str]) -> frozenset[str]:
@@ -124,6 +130,8 @@ def _unfit(name: str, value: Any) -> str:
         return "" if texts else "must be a list of texts"
     if name in policies.ROWS:
         return "" if isinstance(value, list | tuple) else "must be a list of mappings"
+    if name == "approvals":
+        return voices.wrong(value)
     if name == "prometheus":
         return "" if isinstance(value, dict) else "must be a mapping of fields"
     if name == "on_inconclusive":

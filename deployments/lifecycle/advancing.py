@@ -13,23 +13,25 @@ from aureus.journal.actor import AUREUS
 from aureus.journal.models import record
 from aureus.journal.plain import plain
 from aureus.journal.refusals import NotFound
-from deployments import identity
+from deployments import holding, identity
 from deployments.engine import decide as core
 from deployments.engine.facts import Step as StepFacts
 from deployments.engine.settle import Answer, Observation, Result, after, given_up
 from deployments.engine.status import OPEN, Outcome, Status, StepStatus, TargetState
 from deployments.engine.strategies import Unfit
-from deployments.lifecycle import rows, windows
+from deployments.lifecycle import passing, rows, windows
 from deployments.lifecycle.ending import finish, owe
 from deployments.lifecycle.moves import locked, move
 from deployments.models import Approval, Deployment, Endpoint, Environment, Installation, Step, Target
 from deployments.proven import held_goods
-from deployments.snapshot import WAITING, back_for, broken, facts_of, revisions
+from deployments.snapshot import WAITING, back_for, broken, facts_of, policy_of, revisions
 
 SIDE_BY_SIDE = 16
 """Hosts that one worker process works on at a time (research on SSH: more threads gained nothing)."""
 ACTIVATES = frozenset({"activate"})
 """Kinds of step that claim their target: from here on a rollback covers it."""
+PLANNED = ("content", "intent", "plan_hash", "revisions", "risk", "risk_reasons")
+"""What a deployment keeps of its plan, beside the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +143,26 @@ def _begin(deployment: Deployment, now: datetime) -> None:
     if _holds_at_start(deployment.installation) != was:
         return  # edited this very moment: decided again, by what holds now
     deployment.refresh_from_db(fields=["version", "source"])
-    if not deployment.is_rollback and broken(deployment):
+    glass = None if deployment.is_rollback else holding.glass_of(deployment, now)
+    if not deployment.is_rollback and broken(deployment, passed=holding.is_broken(glass)):
         return  # so was its version, or its source: we may have waited for these locks
+    if not (deployment.is_rollback or holding.is_broken(glass)) and _held_meanwhile(deployment):
+        return  # frozen this very moment: decided again, it waits
     windows.supersede(deployment.installation, by=deployment)
     _refresh_way_back(deployment)
     if deployment.status == Status.AWAITING_APPROVAL:
         move(deployment, Status.PENDING, actor=AUREUS, reason="no approval is asked for any more")
+    if glass is not None and holding.is_broken(glass):
+        passing.use(glass, by=AUREUS)
     move(deployment, Status.IN_PROGRESS, actor=AUREUS, reason="started", started_at=now)
 
 
+def _held_meanwhile(deployment: Deployment) -> bool:
+    return bool(holding.holds(deployment, policy_of(deployment.installation), clock.now()))
+
+
 def _holds_at_start(installation: Installation) -> tuple[object, ...]:
-    return revisions(installation), installation.held, installation.environment.lock_reason
+    return revisions(installation), installation.held, installation.environment.locked
 
 
 def _refresh_way_back(deployment: Deployment) -> None:
@@ -176,11 +187,10 @@ def _replan(deployment: Deployment, now: datetime) -> core.Finish | None:
         return core.Finish(Status.FAILED, f"no plan fits the installation as it is now: {error}", Outcome.STALE)
     rows.write(deployment, stages, targets, now)
     if not edited:
-        deployment.refresh_from_db(fields=["content", "intent", "plan_hash", "revisions"])
+        deployment.refresh_from_db(fields=PLANNED)
         record(deployment.stream, "deployment.replanned", AUREUS, plan_hash=deployment.plan_hash, approvals_lost=0)
         return None
-    names = ("content", "intent", "plan_hash", "revisions")
-    _update(deployment, **{name: getattr(deployment, name) for name in names})
+    _update(deployment, **{name: getattr(deployment, name) for name in PLANNED})
     lost = Approval.objects.filter(deployment=deployment).exclude(plan_hash=deployment.plan_hash).count()
     record(deployment.stream, "deployment.replanned", AUREUS, plan_hash=deployment.plan_hash, approvals_lost=lost)
     return None

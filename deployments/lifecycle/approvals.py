@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -9,36 +10,42 @@ from django.db import IntegrityError, transaction
 from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
-from aureus.journal.refusals import Conflict, NotAllowed
+from aureus.journal.refusals import Conflict, Invalid, NotAllowed
 from deployments.engine import decide as core
 from deployments.engine.status import Outcome, Status
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked, move, said_of
 from deployments.models import Approval, Deployment
-from deployments.snapshot import WAITING, policy_of
+from deployments.snapshot import WAITING, policy_of, standing
 
 
 @transaction.atomic
-def approve(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> Deployment:
-    """One person's yes to the plan as it is now. The person who asked for it does not approve it."""
-    deployment = _speaks(deployment_id, actor, comment, yes=True)
-    needed = policy_of(deployment.installation).approvals
-    said = deployment.approvals.filter(plan_hash=deployment.plan_hash, yes=True).count()
+def approve(deployment_id: UUID | str, *, actor: Actor, comment: str = "", plan_hash: str = "") -> Deployment:
+    """One person's yes to the plan as it is now. The person who asked for it does not approve it.
+
+    plan_hash: the plan that this person saw; a yes to another one than it is now is refused.
+    """
+    deployment = _speaks(deployment_id, actor, comment, yes=True, saw=plan_hash)
+    now, policy = clock.now(), policy_of(deployment.installation)
+    needed = policy.needs(deployment.risk)
+    said = standing(deployment, needed, policy, now).count
     if deployment.status == Status.AWAITING_APPROVAL and said >= needed:
-        move(deployment, Status.PENDING, actor=actor, reason=f"approved by {said}", wake_at=clock.now(), hinted_at=None)
+        move(deployment, Status.PENDING, actor=actor, reason=f"approved by {said}", wake_at=now, hinted_at=None)
     return deployment
 
 
 @transaction.atomic
-def reject(deployment_id: UUID | str, *, actor: Actor, comment: str = "") -> Deployment:
-    """One person's no: it ends the deployment."""
+def reject(deployment_id: UUID | str, *, actor: Actor, comment: str) -> Deployment:
+    """One person's no, with the reason: it ends the deployment."""
+    if not comment.strip():
+        raise Invalid("say why you reject it", errors=[("comment", "must not be empty")])
     deployment = _speaks(deployment_id, actor, comment, yes=False)
-    because = f": {comment}" if comment else ""
-    finish(deployment, core.Finish(Status.FAILED, f"rejected by {actor.name}{because}", Outcome.REJECTED), actor=actor)
+    why = f"rejected by {actor.name}: {comment}"
+    finish(deployment, core.Finish(Status.FAILED, why, Outcome.REJECTED), actor=actor)
     return deployment
 
 
-def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool) -> Deployment:
+def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool, saw: str = "") -> Deployment:
     deployment = locked(deployment_id)
     if deployment.is_rollback or deployment.status not in WAITING:
         raise Conflict(f"nothing is to be approved: the deployment {said_of(deployment)}", code="not_waiting")
@@ -46,6 +53,11 @@ def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool)
         raise NotAllowed("you asked for this deployment: somebody else has to approve it", code="self_approval")
     if actor.kind != "user":
         raise NotAllowed("only people approve, not API keys", code="not_a_person")
+    if saw and saw != deployment.plan_hash:
+        raise Conflict(
+            "the plan has changed since you looked at it: look at it again before you say yes", code="plan_changed"
+        )
+    _renew(deployment, actor)
     try:
         with transaction.atomic():
             Approval.objects.create(
@@ -56,3 +68,11 @@ def _speaks(deployment_id: UUID | str, actor: Actor, comment: str, *, yes: bool)
     word = "approved" if yes else "rejected"
     record(deployment.stream, f"deployment.{word}", actor, plan_hash=deployment.plan_hash, comment=comment)
     return deployment
+
+
+def _renew(deployment: Deployment, actor: Actor) -> None:
+    """What this person said has expired, and makes room for what is said now."""
+    now = clock.now()
+    lives = timedelta(seconds=policy_of(deployment.installation).approval_expires)
+    mine = deployment.approvals.filter(plan_hash=deployment.plan_hash, by=actor.name, renewed_at=None)
+    mine.filter(at__lte=now - lives).update(renewed_at=now)

@@ -71,7 +71,7 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
 
 def _current(installation: Installation) -> Deployment:
     where = f"{installation.application} in {installation.environment}"
-    if why := installation.held or installation.environment.lock_reason:
+    if why := installation.held or installation.environment.locked:
         raise Conflict(f"{where} is held: {why}", code="held")
     identity.demand(installation)
     active = installation.deployments.filter(status=Status.IN_PROGRESS).first()

@@ -18,8 +18,9 @@ from deployments.contents import current_of, newest
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
-from deployments.gating import checks, numbered, of_target, reasons
-from deployments.lifecycle import rows
+from deployments.gating import checks, never_passed, numbered, of_target, reasons
+from deployments.holding import glass_of
+from deployments.lifecycle import passing, rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
 from deployments.models import CONVERGENCE, Configuration, Deployment, Environment, Installation
@@ -38,11 +39,13 @@ class Wish:
     """What every request for a deployment may say beside what and where.
 
     configuration: the number of a revision of the variables, 0 for none; the newest one where it is not named.
+    break_glass: why it has to go past gates and promotion; a second person confirms it, or it never starts.
     """
 
     strategy: str | None = None
     configuration: int | None = None
     label: str = ""
+    break_glass: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,8 +69,9 @@ def deploy(version_id: UUID | str, environment: str, *, actor: Actor, wish: Wish
     """Ask for a version in an environment. Raises Refused; sealed by it, the version never changes again."""
     version = _version(version_id)
     installation = installation_for(version, environment)
-    policy = policy_of(installation)
-    if policy.promote_from and not policy.direct and not _already_there(installation, version):
+    policy, wish = policy_of(installation), wish or Wish()
+    skips = bool(policy.promote_from) and not policy.direct and not _already_there(installation, version)
+    if skips and not wish.break_glass:
         raise Conflict(
             f"{environment} takes versions by promotion: deploy {version.number} to {policy.promote_from} first, then "
             f"POST /api/deployments/<its id>/promote",
@@ -76,7 +80,7 @@ def deploy(version_id: UUID | str, environment: str, *, actor: Actor, wish: Wish
     if failed := [one for one in of_target(version, installation, policy) if not one.passed]:
         code = CODES[failed[0].name]
         raise Conflict(" ".join(reasons(failed)), code=code, errors=[(one.name, one.reason) for one in failed])
-    return _create(installation, version, actor=actor, wish=wish or Wish())
+    return _create(installation, version, actor=actor, wish=wish, skips_promotion=skips)
 
 
 @transaction.atomic
@@ -94,13 +98,13 @@ def promote(
     already = source.promotions.filter(installation=installation, status__in=[*WAITING, Status.IN_PROGRESS]).first()
     if already is not None:
         return already, False
-    if against := reasons(checks(source, installation, policy)):
+    wish, answers = wish or Wish(), checks(source, installation, policy)
+    if against := reasons(never_passed(answers) if wish.break_glass else answers):
         raise Conflict(
             f"{source.version.number} cannot be promoted: {' '.join(against)}",
             code="gates_failed",
             errors=[("gates", reason) for reason in against],
         )
-    wish = wish or Wish()
     return _create(installation, source.version, actor=actor, wish=wish, source=source), True
 
 
@@ -147,6 +151,9 @@ def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = Non
     return {
         "intent": draft.intent,
         "plan_hash": draft.plan_hash,
+        "risk": draft.risk,
+        "risk_reasons": draft.risk_reasons,
+        "approvals": policy_of(installation).needs(draft.risk),
         "lossless": is_lossless(installation),
         "warnings": _warnings(version, installation),
         "stages": [{"name": s.name, "steps": [(p.kind, p.target) for p in s.steps]} for s in stages],
@@ -200,6 +207,7 @@ def _create(
     actor: Actor,
     wish: Wish,
     source: Deployment | None = None,
+    skips_promotion: bool = False,
 ) -> Deployment:
     # Deployments before their installation, as everywhere: two orders would be a deadlock.
     waiting = installation.deployments.filter(status__in=WAITING, reverts=None)
@@ -214,6 +222,7 @@ def _create(
         configuration=_configuration(installation, wish),
         strategy=_strategy(installation, wish),
         source=source,
+        skips_promotion=skips_promotion,
         requested_by=actor.name,
         answerable=actor.answerable,
         label=wish.label,
@@ -230,7 +239,10 @@ def _create(
     deployment.refresh_from_db(fields=["created_at"])
     configuration = deployment.configuration.number if deployment.configuration else None
     record(deployment.stream, "deployment.requested", actor, version=version.number, configuration=configuration,
-           plan_hash=deployment.plan_hash, warnings=_warnings(version, installation))  # fmt: skip
+           plan_hash=deployment.plan_hash, risk=deployment.risk,
+           warnings=_warnings(version, installation))  # fmt: skip
+    if wish.break_glass:
+        passing.ask(deployment, actor=actor, reason=wish.break_glass)
     _supersede(deployment, actor)
     return deployment
 
@@ -239,9 +251,10 @@ def _supersede(newer: Deployment, actor: Actor) -> None:
     """Where the newest wins, older ones still waiting end here, unless people said more yes to them."""
     if policy_of(newer.installation).queue != "supersede":
         return
-    waiting = newer.installation.deployments.filter(status__in=WAITING, reverts=None).exclude(pk=newer.pk)
+    waiting, now = newer.installation.deployments.filter(status__in=WAITING, reverts=None), clock.now()
+    waiting = waiting.exclude(pk=newer.pk)
     for older in waiting.select_for_update():
-        if older.approvals.filter(plan_hash=older.plan_hash, yes=True).exists():
+        if older.approvals.filter(plan_hash=older.plan_hash, yes=True).exists() or glass_of(older, now) is not None:
             continue
         reason = f"superseded by {newer.version.number} ({newer.id})"
         finish(older, core.Finish(Status.FAILED, reason, Outcome.SUPERSEDED), actor=actor)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from deployments.assessing import assessed
 from deployments.contents import content_of
 from deployments.engine import plan as planning
 from deployments.engine.plan_back import plan_rollback
@@ -47,7 +48,7 @@ def sides(endpoints: Iterable[Endpoint]) -> dict[str, str]:
 
 
 def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, ...], list[Target]]:
-    """The plan of a forward deployment; sets content, intent, hash and revisions on it. Raises strategies.Unfit."""
+    """The plan of a forward deployment; sets content, risk, intent, hash, revisions on it. Raises strategies.Unfit."""
     installation, version, configuration = deployment.installation, deployment.version, deployment.configuration
     deployment.content = content_of(version, configuration)
     policy, endpoints, proven = policy_of(installation), endpoints_of(installation), held_goods(installation)
@@ -74,6 +75,8 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
         )
         for e in endpoints
     ]
+    risk = assessed(deployment, stages, targets, policy)
+    deployment.risk, deployment.risk_reasons = risk.risk.value, [[level.value, why] for level, why in risk.reasons]
     deployment.revisions = revisions(installation)
     deployment.intent = planning.intent(
         version=version.digest,
@@ -84,6 +87,7 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
         tests=installation.smoke,
         revision=deployment.revisions,
         way_back={t.name: t.back_content for t in targets},
+        risk=deployment.risk,
     )
     deployment.plan_hash = planning.plan_hash(deployment.intent)
     return stages, targets

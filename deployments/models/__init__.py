@@ -13,6 +13,7 @@ from deployments.models.fleet import (
     Pool,
 )
 from deployments.models.operations import Identity, Incident, Sighting
+from deployments.models.passing import BreakGlass, Override
 
 __all__ = [
     "CONVERGENCE",
@@ -20,6 +21,7 @@ __all__ = [
     "Approval",
     "Balancer",
     "BalancerNode",
+    "BreakGlass",
     "Configuration",
     "Deployment",
     "Endpoint",
@@ -29,6 +31,7 @@ __all__ = [
     "Identity",
     "Incident",
     "Installation",
+    "Override",
     "Pool",
     "Sighting",
     "Stage",

@@ -10,6 +10,7 @@ from django.db.models import Q
 from aureus.journal.models import ClockTimestamp
 from aureus.lease import Lease
 from deployments.engine.facts import OnFailure
+from deployments.engine.risk import Risk
 from deployments.engine.status import OPEN, Outcome, Status, StepStatus, TargetState
 from deployments.models.configuration import Configuration
 from deployments.models.fleet import Endpoint, Installation
@@ -43,11 +44,18 @@ class Deployment(models.Model):
     reason = models.TextField(blank=True)
     intent = models.JSONField(default=dict, help_text="What the plan hash is of.")
     plan_hash = models.CharField(max_length=64, blank=True)
+    risk = models.CharField(
+        max_length=10, choices=choices(Risk), blank=True, help_text="Of its plan; empty for what nobody approves."
+    )
+    risk_reasons = models.JSONField(default=list, blank=True, help_text="[level, why] for each, the highest first.")
     revisions = models.JSONField(
         default=dict, help_text="Revisions of environment and installation it was planned for."
     )
     source = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="promotions")
     reverts = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="rollbacks")
+    skips_promotion = models.BooleanField(
+        default=False, help_text="It never was where versions come from: it starts by a broken glass or not at all."
+    )
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retries")
     because = models.TextField(blank=True, help_text="Why it was asked for, where a reason was demanded.")
     requested_by = models.CharField(max_length=150)
@@ -208,9 +216,14 @@ class Approval(models.Model):
     yes = models.BooleanField()
     comment = models.TextField(blank=True)
     at = models.DateTimeField(db_default=ClockTimestamp())
+    renewed_at = models.DateTimeField(null=True, blank=True, help_text="It had expired, and was given anew then.")
 
     class Meta:
         ordering = ["at", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["deployment", "plan_hash", "by"], name="one_voice_per_person_and_plan")
+            models.UniqueConstraint(
+                fields=["deployment", "plan_hash", "by"],
+                condition=Q(renewed_at=None),
+                name="one_voice_per_person_and_plan",
+            )
         ]

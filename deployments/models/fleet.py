@@ -18,6 +18,7 @@ class Environment(models.Model):
     revision = models.IntegerField(default=1, help_text="Raised by every edit; plans not yet started are made anew.")
     order = models.IntegerField(default=0)
     locked_by = models.CharField(max_length=150, blank=True)
+    locked_at = models.DateTimeField(null=True, blank=True)
     lock_reason = models.TextField(blank=True)
 
     class Meta:
@@ -25,6 +26,20 @@ class Environment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def stream(self) -> str:
+        """The name of its events' stream."""
+        return f"environment:{self.name}"
+
+    @property
+    def locked(self) -> str:
+        """Why nothing starts here, who says so and since when; "" while it is not locked."""
+        if not self.lock_reason:
+            return ""
+        by = f" by {self.locked_by}" if self.locked_by else ""
+        since = f" since {self.locked_at:%Y-%m-%d %H:%M} UTC" if self.locked_at else ""
+        return f"{self.name} is locked{by}{since}: {self.lock_reason}"
 
 
 class Host(models.Model):
@@ -195,19 +210,36 @@ class Pool(models.Model):
 
 
 class Freeze(models.Model):
-    """A period in which no deployment starts. It never blocks a rollback. No environment: it holds everywhere."""
+    """A period in which no deployment starts. It never blocks a rollback. No environment: it holds everywhere.
+
+    A single one has `starts` and `ends`; a repeating one has `first`, `last` and perhaps `days`, as people say them.
+    """
 
     environment = models.ForeignKey(
         Environment, null=True, blank=True, on_delete=models.CASCADE, related_name="freezes"
     )
-    starts = models.DateTimeField()
-    ends = models.DateTimeField()
+    starts = models.DateTimeField(null=True, blank=True, help_text="Of a single one.")
+    ends = models.DateTimeField(null=True, blank=True)
+    first = models.CharField("from", max_length=40, blank=True, help_text='Of a repeating one: "friday 16:00".')
+    last = models.CharField("to", max_length=40, blank=True, help_text='"monday 08:00"')
+    days = models.JSONField(default=list, blank=True, help_text="Weekdays on which one that names hours begins.")
+    zone = models.CharField(max_length=64, default="UTC", help_text="Whose clocks count, such as Europe/Berlin.")
     reason = models.TextField()
+    declared = models.BooleanField(default=False, editable=False, help_text="It stands in a declaration.")
     by = models.CharField(max_length=150, blank=True)
     at = models.DateTimeField(db_default=ClockTimestamp())
 
     class Meta:
-        ordering = ["-starts"]
+        ordering = ["-starts", "-id"]
         constraints = [
-            models.CheckConstraint(condition=models.Q(ends__gt=models.F("starts")), name="freeze_ends_after_it_starts")
+            models.CheckConstraint(
+                condition=models.Q(
+                    starts__isnull=False, ends__isnull=False, ends__gt=models.F("starts"), first="", last=""
+                )
+                | models.Q(starts=None, ends=None) & ~models.Q(first="") & ~models.Q(last=""),
+                name="a_freeze_is_single_or_repeats",
+            )
         ]
+
+    def __str__(self) -> str:
+        return f"freeze of {self.environment or 'every environment'}: {self.reason}"

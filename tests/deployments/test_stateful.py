@@ -93,7 +93,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(at=NEWEST, yes=st.booleans())
     def approve_or_reject(self, at: int, yes: bool) -> None:
-        verb = lifecycle.approve if yes else lifecycle.reject
+        verb = lifecycle.approve if yes else lambda pk, actor: lifecycle.reject(pk, actor=actor, comment="no")
         self.said(lambda: verb(self.newest(at).pk, actor=BOB))
 
     @rule(at=NEWEST)

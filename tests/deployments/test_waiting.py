@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from aureus import clock
 from deployments import edits, execution, leases, lifecycle, smoke
+from deployments.fleet import locking
 from deployments.models import Deployment, Environment, Freeze, Installation
 from releases import registry
 from tests.deployments.conftest import ALICE, BOB
@@ -36,7 +37,7 @@ def test_a_no_lets_the_next_in_line_go_on(fleet):
     only_sweep(fleet)
     second.refresh_from_db()
     assert "waits behind" in second.reason
-    lifecycle.reject(first.pk, actor=BOB)
+    lifecycle.reject(first.pk, actor=BOB, comment="not today")
     only_sweep(fleet)
     second.refresh_from_db()
     assert second.status == "deployed", second.reason
@@ -58,17 +59,14 @@ def test_a_plan_that_fits_no_more_lets_the_next_in_line_go_on(fleet):
 
 
 def test_who_waits_for_a_lock_goes_on_when_it_is_lifted(fleet):
-    here = fleet.environment("staging")
-    locked = Environment.objects.get(pk=here.environment_id)
-    locked.lock_reason = "moving house"
-    edits.edited(locked, changed=["lock_reason"], actor=BOB)
+    fleet.environment("staging")
+    locking.lock("staging", actor=BOB, reason="moving house")
     waiting = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
     only_sweep(fleet)
     waiting.refresh_from_db()
-    assert waiting.reason == "moving house"
-    locked.refresh_from_db()
-    locked.lock_reason = ""
-    edits.edited(locked, changed=["lock_reason"], actor=BOB)
+    assert waiting.reason.startswith("staging is locked by bob since ")
+    assert waiting.reason.endswith("UTC: moving house")
+    locking.unlock("staging", actor=ALICE)
     only_sweep(fleet)
     waiting.refresh_from_db()
     assert waiting.status == "deployed", waiting.reason

@@ -23,6 +23,7 @@ from deployments.engine.status import Outcome, Status, StepStatus, TargetState
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=10), NOW - timedelta(seconds=10)
+LATER = NOW + timedelta(days=3)
 
 
 def step(number: int, *, stage: int = 0, **more: Any) -> Step:
@@ -63,6 +64,15 @@ DONE: dict[str, Any] = {"status": StepStatus.PASSED}
         (waiting(plan_is_current=False), Replan()),
         (waiting(approvals_needed=2, approvals=1), Wait(None, "waits for 1 approval", Status.AWAITING_APPROVAL)),
         (waiting(approvals_needed=2), Wait(None, "waits for 2 approvals", Status.AWAITING_APPROVAL)),
+        (
+            waiting(approvals_needed=1, note="that of bob expired", look_at=SOON),
+            Wait(SOON, "waits for 1 approval: that of bob expired", Status.AWAITING_APPROVAL),
+        ),
+        (waiting(behind="behind d1", look_at=SOON), Wait(SOON, "behind d1", Status.PENDING)),
+        (waiting(held="look first", look_at=SOON), Wait(SOON, "look first", Status.PENDING)),
+        (waiting(frozen_until=LATER, frozen="frozen", look_at=SOON), Wait(SOON, "frozen", Status.PENDING)),
+        (waiting(frozen_until=SOON, frozen="frozen", look_at=LATER), Wait(SOON, "frozen", Status.PENDING)),
+        (waiting(look_at=SOON), Begin()),
         (waiting(behind="behind d1"), Wait(None, "behind d1", Status.PENDING)),
         (waiting(held="look first"), Wait(None, "look first", Status.PENDING)),
         (waiting(frozen_until=SOON, frozen="frozen"), Wait(SOON, "frozen", Status.PENDING)),
@@ -78,7 +88,7 @@ def test_only_people_and_time_hold_a_start_and_a_broken_fact_ends_it(facts, acti
 
 @pytest.mark.parametrize(
     "obstacle",
-    [{"approvals_needed": 3}, {"held": "look first"}, {"frozen_until": SOON, "frozen": "frozen"}],
+    [{"approvals_needed": 3}, {"held": "look first"}, {"frozen_until": SOON, "frozen": "frozen", "look_at": SOON}],
 )
 def test_a_rollback_is_never_held_by_approvals_holds_or_freezes(obstacle):
     assert decide(replace(waiting(**obstacle), is_rollback=True, paused="bob"), NOW) == Begin()

@@ -53,7 +53,7 @@ def ask(cell: Cell, world: dict[str, str], **grants: Role) -> int:
         token = issue(user)[0]
     run = world["run"] if cell.where is Where.OF_RUN else MISSING
     path = ADDRESSES[cell.route].replace(":name", "here").replace(":run", run).replace(":evidence", "1")
-    path = path.replace(":application", "shop").replace(":number", "1")
+    path = path.replace(":application", "shop").replace(":number", "1").replace(":freeze", "1")
     path = path.replace(":id", world["version"] if cell.route.startswith("version") else world["here"])
     query = "?targetEnvironment=here" if cell.route in ("deployment-can-promote", "deployment-gate-checks") else ""
     body: dict[str, str] = {}

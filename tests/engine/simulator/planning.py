@@ -68,6 +68,7 @@ def forward(world: World, row: Row) -> None:
         tests=world.smoke,
         revision=world.revision,
         way_back={t.endpoint: t.back_content for t in targets},
+        risk="low",
     )
     row.plan_hash = engine.plan_hash(wanted)
     write(world, row, stages, targets)
