@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from aureus import clock
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import Status, StepStatus, TargetState
 from deployments.holding import SAID
@@ -121,7 +122,7 @@ def _next(d: Deployment, steps: Sequence[Step], window: Window | None) -> str:
 
 def _before_start(d: Deployment) -> str:
     if d.status == Status.AWAITING_APPROVAL:
-        voices = voices_of(d)
+        voices = voices_of(d, clock.now())
         needed, missing = voices["needed"], max(voices["needed"] - voices["given"], 0)
         return f"{missing} more of {needed} approvals, by others than {d.requested_by}, and it starts"
     if d.reason.startswith(tuple(SAID.values())):
@@ -230,7 +231,7 @@ def _of_risk(deployment: Deployment) -> Iterator[dict[str, Any]]:
 
 
 def _of_approvals(deployment: Deployment) -> Iterator[dict[str, Any]]:
-    for voice in voices_of(deployment)["voices"]:
+    for voice in voices_of(deployment, clock.now())["voices"]:
         yield {
             "kind": "approval",
             "by": voice["by"],
@@ -243,7 +244,7 @@ def _of_approvals(deployment: Deployment) -> Iterator[dict[str, Any]]:
 
 
 def _of_passes(deployment: Deployment) -> Iterator[dict[str, Any]]:
-    for one in passes_of(deployment):
+    for one in passes_of(deployment, clock.now()):
         who = f"{one['by']} and {one['confirmed_by']}" if one.get("confirmed_by") else one["by"]
         yield {"kind": one["kind"], "by": who, "status": ", ".join(one["holds"]), "seen": one["reason"],
                "counts": one["counts"], "at": one["at"]}  # fmt: skip

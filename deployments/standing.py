@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from aureus import clock
 from deployments.holding import KINDS
 from deployments.models import Deployment
 from deployments.snapshot import policy_of
 from releases.spec import number_of
 
 
-def voices_of(deployment: Deployment) -> dict[str, Any]:
+def voices_of(deployment: Deployment, now: datetime) -> dict[str, Any]:
     """How many approvals its plan needs, how many count now, and every voice with whether it does."""
-    policy, now = policy_of(deployment.installation), clock.now()
+    policy = policy_of(deployment.installation)
     lives = timedelta(seconds=policy.approval_expires)
     over = deployment.started_at or deployment.ended_at
     voices = []
@@ -32,9 +31,8 @@ def voices_of(deployment: Deployment) -> dict[str, Any]:
     return {"needed": policy.needs(deployment.risk) if asked else 0, "given": given, "voices": voices}
 
 
-def passes_of(deployment: Deployment) -> list[dict[str, Any]]:
+def passes_of(deployment: Deployment, now: datetime) -> list[dict[str, Any]]:
     """What people let it past, and asked to."""
-    now = clock.now()
     overrides = [
         {"kind": "override", "holds": one.holds, "by": one.by, "reason": one.reason, "at": one.at,
          "counts": one.plan_hash == deployment.plan_hash}

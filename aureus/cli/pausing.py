@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 def lock(
     environment: Environment,
-    reason: Annotated[str, typer.Option(help="Why; whoever waits reads it. Demanded.")],
+    reason: Annotated[str, typer.Option(help="Why; whoever waits reads it.")],
     as_json: Json = False,
 ) -> None:
     """Let nothing start in an environment until somebody unlocks it. Rollbacks, and what has started, go on."""

@@ -38,7 +38,7 @@ def approve(
 
 def reject(
     deployment: Deployment,
-    comment: Annotated[str, typer.Option(help="Why; it is kept. Demanded.")],
+    comment: Annotated[str, typer.Option(help="Why; it is kept.")],
     as_json: Json = False,
 ) -> None:
     """Say no, and why: the deployment ends."""
@@ -59,7 +59,7 @@ def override(
 
 def break_glass(
     deployment: Deployment,
-    reason: Annotated[str, typer.Option(help="What burns; it is kept. Demanded of who asks.")] = "",
+    reason: Annotated[str, typer.Option(help="What burns, said by who asks; it is kept.")] = "",
     confirm: Annotated[bool, typer.Option("--confirm", help="As a second person, confirm what another asked.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -29,12 +29,13 @@ from health.models import SmokeRun, Window
 
 def _plan(deployment: Deployment) -> dict[str, Any]:
     """What people read of a plan before they say yes to it."""
+    now = clock.now()
     return {
         "risk": deployment.risk,
         "risk_reasons": deployment.risk_reasons,
         "way_back": way_back_of(deployment),
-        "asked": voices_of(deployment),
-        "passes": passes_of(deployment),
+        "asked": voices_of(deployment, now),
+        "passes": passes_of(deployment, now),
     }
 
 

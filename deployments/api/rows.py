@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery, prefetch_related_objects
 
 from aureus.journal.actor import EVERYWHERE, Actor
 from aureus.journal.refusals import Invalid, NotFound
@@ -29,6 +29,7 @@ def deployments() -> QuerySet[Deployment]:
 def one(deployment_id: UUID) -> Deployment:
     """A deployment as it is shown. Raises NotFound."""
     found = bare(deployment_id)
+    prefetch_related_objects([found], "targets", "approvals", "overrides", "glasses")
     dress([found])
     return found
 

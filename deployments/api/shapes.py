@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from aureus import clock
 from aureus.journal.models import Event
 from deployments.api.figures import HealthShape, WindowShape, finite, health_of, window_of
-from deployments.engine.risk import Risk
 from deployments.explain import next_of
 from deployments.models import Deployment, Step
 from deployments.outside import is_lossless
@@ -104,7 +105,7 @@ class ApprovalsShape(Shape):
 class PassShape(Shape):
     optional = ("confirmedBy", "expiresAt", "usedAt")
 
-    kind = serializers.ChoiceField(["override", "break_glass"])
+    kind = serializers.CharField(help_text="override or break_glass")
     holds = serializers.ListField(child=serializers.CharField(), help_text="What it lets the deployment past.")
     by = serializers.CharField()
     confirmedBy = serializers.CharField(source="confirmed_by", required=False)
@@ -134,8 +135,8 @@ class DeploymentShape(Shape):
     outcome = serializers.CharField(required=False)
     reason = serializers.CharField()
     strategy = serializers.CharField()
-    risk = serializers.ChoiceField(
-        [level.value for level in Risk], required=False, help_text="Of its plan; left out where nobody approves it."
+    risk = serializers.CharField(
+        required=False, help_text="Of its plan: low, medium, high or critical; left out where nobody approves it."
     )
     createdAt = serializers.DateTimeField(source="created_at")
     startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
@@ -182,14 +183,19 @@ class WholeDeploymentShape(DeploymentShape):
     plan = serializers.SerializerMethodField()
     targets = TargetShape(many=True)
 
+    def to_representation(self, instance: Deployment) -> dict[str, Any]:
+        self.now = clock.now()
+        return super().to_representation(instance)
+
     def get_wayBack(self, deployment: Deployment) -> str:
         return way_back_of(deployment)
 
     def get_approvals(self, deployment: Deployment) -> ApprovalsShape:
-        return ApprovalsShape(voices_of(deployment)).data  # type: ignore[return-value]
+        return ApprovalsShape(voices_of(deployment, self.now)).data  # type: ignore[return-value]
 
-    def get_passes(self, deployment: Deployment) -> list[PassShape]:
-        return PassShape(passes_of(deployment), many=True).data  # type: ignore[return-value]
+    @extend_schema_field(PassShape(many=True))
+    def get_passes(self, deployment: Deployment) -> Any:
+        return PassShape(passes_of(deployment, self.now), many=True).data
 
     def get_plan(self, deployment: Deployment) -> PlanShape:
         steps: dict[int, list[Step]] = {}
@@ -342,7 +348,7 @@ class DryRunShape(Shape):
         child=serializers.CharField(), help_text="What is not refused, such as a number that says less than it changes."
     )
     intent = serializers.JSONField()
-    risk = serializers.CharField()
+    risk = serializers.CharField(help_text="low, medium, high or critical")
     riskReasons = serializers.JSONField(help_text="[level, why] for each that speaks for one, the highest first.")
     approvals = serializers.IntegerField(help_text="People who would have to say yes.")
     stages = serializers.JSONField()

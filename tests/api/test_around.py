@@ -162,7 +162,8 @@ def test_the_schema_holds_every_route_of_the_table(api):
 
 def _plain(address: str) -> str:
     named = {"deployment_id": ":id", "version_id": ":id", "name": ":name", "run_id": ":run",
-             "evidence_id": ":evidence", "application": ":application", "number": ":number"}  # fmt: skip
+             "evidence_id": ":evidence", "application": ":application", "number": ":number",
+             "freeze": ":freeze"}  # fmt: skip
     for name, short in named.items():
         address = address.replace(f"{{{name}}}", short)
     return address

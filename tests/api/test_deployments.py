@@ -255,7 +255,7 @@ def test_a_list_costs_as_many_queries_for_fifty_as_for_one(api, two, django_asse
 def test_one_deployment_costs_a_bounded_number_of_queries(api, two, django_assert_max_num_queries):
     deployment = two.deployed("1.0.0")
     person("vera")
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         api.get(f"{HERE}/{deployment.pk}", as_="vera")
 
 

@@ -320,3 +320,33 @@ def test_an_archive_is_signed_where_the_command_runs(world, spec, archive, tmp_p
     done = run("version", "sign", version, "--key", str(other))
     assert done.code == 1
     assert "ssh-keygen has not signed with" in done.err
+
+
+def test_an_environment_is_locked_frozen_and_set_free_again(world):
+    world.environment("staging", hosts=1)
+    assert run("lock", "staging").code == 2, "a lock needs a reason"
+    assert "staging is locked by rita: moving house" in run("lock", "staging", "--reason", "moving house").out
+    assert "not locked any more" in run("unlock", "staging").out
+    made = run("freeze", "add", "staging", "--from", "fri 16:00", "--to", "mon 8:00", "--zone", "Europe/Berlin",
+               "--reason", "the weekend", "--json").json  # fmt: skip
+    assert (made["from"], made["to"]) == ("friday 16:00", "monday 08:00")
+    listed = run("freeze", "list", "staging").out
+    assert "friday 16:00" in listed and "rita" in listed
+    assert run("freeze", "lift", "staging", str(made["id"])).code == 0
+    assert run("freeze", "list", "staging", "--json").json == []
+
+
+def test_status_tells_the_risk_the_way_back_and_who_let_it_past(world, monkeypatch):
+    world.environment("production", hosts=1, promote_from="staging", direct=True, approvals=2)
+    deployment = str(deployment_of(world, environment="production").pk)
+    assert run("override", deployment, "--reason", "a hole").code == 1, "nothing of time holds it"
+    assert run("break-glass", deployment, "--reason", "all orders fail").code == 0
+    assert run("break-glass", deployment, "--confirm").code == 1, "a second person confirms"
+    speak_as("anna", monkeypatch)
+    assert run("approve", deployment, "--plan", "0" * 64).code == 1, "it is another plan"
+    assert run("approve", deployment).code == 0
+    assert run("break-glass", deployment, "--confirm").code == 0
+    told = run("status", deployment).out
+    for words in ("risk: medium", "medium: production takes versions by promotion", "way back: nothing runs there yet",
+                  "approvals: 1 of 2", "yes of anna", "break glass by rita and anna", "plan: "):  # fmt: skip
+        assert words in told, words

@@ -1,13 +1,16 @@
 """The console as a release manager uses it."""
 
+import json
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
 from aureus.accounts.models import Grant
+from aureus.journal.models import Event
 from deployments import lifecycle, places
-from deployments.models import Environment, Incident
+from deployments.models import Environment, Freeze, Incident
 from health.runs.carrying import work_on
 from health.runs.tools import Addresses, tools
 from releases import registry
@@ -150,3 +153,63 @@ def test_an_incident_is_resolved_by_somebody(deployed):
     person("dora", "release_manager").post(where, {"action": "resolve", "_selected_action": [incident.pk]})
     incident.refresh_from_db()
     assert incident.resolved_by == "dora"
+
+
+def test_the_page_of_a_yes_shows_the_risk_and_the_way_back_and_sends_the_plan_that_was_seen(fleet):
+    fleet.environment("production", hosts=1, promote_from="staging", direct=True, approvals=1)
+    deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "production", actor=ALICE)
+    erin = person("erin", "approver")
+    say = reverse("admin:deployments_deployment_say", args=[deployment.pk, "approve"])
+    shown = erin.get(say).content.decode()
+    for words in ("medium: production takes versions by promotion", "nothing runs there yet", deployment.plan_hash):
+        assert words in shown, words
+    stale = erin.post(say, {"reason": "", "plan_hash": "0" * 64}, follow=True)
+    assert "the plan has changed since you looked at it" in stale.content.decode()
+    assert not deployment.approvals.exists()
+    erin.post(say, {"reason": "", "plan_hash": deployment.plan_hash})
+    assert deployment.approvals.get().by == "erin"
+
+
+def test_two_people_break_the_glass_in_the_console(fleet):
+    fleet.environment("staging", hosts=1, approvals=1)
+    deployment = lifecycle.deploy(fleet.version("1.0.0").pk, "staging", actor=ALICE)
+    dora, erin = person("dora", "release_manager"), person("erin", "approver")
+    change = "deployments_deployment_change"
+    assert "Confirm: break the glass" not in page(erin, change, deployment.pk)
+    dora.post(reverse("admin:deployments_deployment_say", args=[deployment.pk, "break-glass"]), {"reason": "fire"})
+    assert "dora asks, nobody has confirmed: fire" in page(erin, change, deployment.pk)
+    confirm = reverse("admin:deployments_deployment_say", args=[deployment.pk, "confirm-break-glass"])
+    assert "a second person has to confirm" in dora.post(confirm, {"reason": ""}, follow=True).content.decode()
+    erin.post(confirm, {"reason": ""})
+    assert "dora and erin: fire" in page(erin, change, deployment.pk)
+
+
+def test_a_lock_is_set_and_taken_off_without_making_plans_anew(fleet):
+    here = fleet.environment("staging").environment
+    client = person("frank", "admin")
+    change = reverse("admin:deployments_environment_change", args=[here.pk])
+    kept = {"name": "staging", "order": 0, "policy": json.dumps(here.policy)}
+    client.post(change, {**kept, "lock_reason": "moving house"})
+    here.refresh_from_db()
+    assert (here.locked_by, here.lock_reason, here.revision) == ("frank", "moving house", 1)
+    assert "staging is locked by frank since" in page(client, "deployments_environment_changelist")
+    client.post(change, {**kept, "lock_reason": ""})
+    here.refresh_from_db()
+    assert (here.locked_by, here.locked_at, here.revision) == ("", None, 1)
+
+
+def test_a_freeze_repeats_or_is_single_and_is_lifted_with_an_event(fleet):
+    fleet.environment("staging")
+    client = person("frank", "admin")
+    add = reverse("admin:deployments_freeze_add")
+    empty = {"environment": "", "starts_0": "", "starts_1": "", "ends_0": "", "ends_1": "", "days": "[]"}
+    form = {**empty, "zone": "Europe/Berlin", "reason": "the weekend"}
+    for wrong, said in (({}, "one of both"), ({"first": "someday", "last": "monday"}, "must be such as"),
+                        ({"first": "friday", "last": "monday", "zone": "Mars"}, "no time zone")):  # fmt: skip
+        assert said in client.post(add, {**form, **wrong}).content.decode()
+    assert client.post(add, {**form, "first": "Fri 16:00", "last": "mon 8:00"}).status_code == 302
+    freeze = Freeze.objects.get()
+    assert (freeze.first, freeze.last, freeze.by) == ("friday 16:00", "monday 08:00", "frank")
+    client.post(reverse("admin:deployments_freeze_delete", args=[freeze.pk]), {"post": "yes"})
+    assert not Freeze.objects.exists()
+    assert Event.objects.get(kind="freeze.lifted").actor == "frank"

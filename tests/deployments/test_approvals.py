@@ -115,7 +115,7 @@ def test_a_yes_that_expired_before_the_start_asks_again_and_says_whose_it_was(fl
     again = turned(waiting)
     assert again.status == "awaiting_approval"
     assert again.reason.startswith("waits for 1 approval: that of bob expired at ")
-    assert not voices_of(again)["voices"][0]["counts"]
+    assert not voices_of(again, clock.now())["voices"][0]["counts"]
     lifecycle.approve(waiting.pk, actor=BOB)
     assert turned(waiting).status == "in_progress"
     assert [voice.renewed_at is None for voice in waiting.approvals.all()] == [False, True]

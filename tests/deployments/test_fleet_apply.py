@@ -13,7 +13,8 @@ from aureus.journal.refusals import Conflict
 from deployments import lifecycle
 from deployments.fleet.apply import apply, difference
 from deployments.fleet.declaration import check, read
-from deployments.models import BalancerNode, Deployment, Endpoint, Environment, Host, Installation
+from deployments.fleet.freezing import add, lift
+from deployments.models import BalancerNode, Deployment, Endpoint, Environment, Freeze, Host, Installation
 from tests.deployments.conftest import ALICE, BOB, ROOT
 from tests.deployments.test_fleet_declaration import GOOD
 
@@ -264,3 +265,39 @@ def test_a_waiting_deployment_is_planned_anew_and_loses_its_approvals(fleet):
     assert deployment.status == "awaiting_approval"
     assert deployment.reason == "waits for 2 approvals"
     assert set(deployment.targets.values_list("name", flat=True)) == {"staging-1", "staging-2"}
+
+
+WEEKEND = {"from": "friday 16:00", "to": "monday 08:00", "zone": "Europe/Berlin", "reason": "the weekend"}
+SALE = {"from": "2099-11-26 18:00", "to": "2099-12-01 06:00", "zone": "Europe/Berlin", "reason": "the sale"}
+
+
+def frozen() -> set[tuple[str, str]]:
+    rows = Freeze.objects.select_related("environment")
+    return {(row.environment.name if row.environment else "", row.reason) for row in rows}
+
+
+def test_freezes_are_made_what_the_file_says_and_change_no_plan(tree):
+    applied(tree)
+    add(Environment.objects.get(name="production"), WEEKEND, reason="by a person", actor=BOB)
+    tree["environments"][1]["freezes"] = [WEEKEND, SALE]
+    tree["freezes"] = [SALE]
+    done = applied(tree)
+    assert done == [
+        "freeze every week friday 16:00 to monday 08:00 Europe/Berlin of production added",
+        "freeze 2099-11-26 18:00 to 2099-12-01 06:00 Europe/Berlin of production added",
+        "freeze 2099-11-26 18:00 to 2099-12-01 06:00 Europe/Berlin added",
+    ]
+    assert applied(tree) == []
+    assert set(Environment.objects.values_list("revision", flat=True)) == {1}
+    del tree["environments"][1]["freezes"], tree["freezes"]
+    assert applied(tree) == ["freeze the weekend of production retired", "freeze the sale of production retired"]
+    assert frozen() == {("production", "by a person"), ("", "the sale")}, "the file says nothing of those everywhere"
+    assert applied({**tree, "freezes": []}) == ["freeze the sale retired"]
+
+
+def test_a_freeze_of_the_file_is_lifted_in_the_file(tree):
+    tree["environments"][1]["freezes"] = [WEEKEND]
+    applied(tree)
+    with pytest.raises(Conflict, match="take it out there"):
+        lift(Freeze.objects.get().pk, actor=BOB)
+    assert frozen() == {("production", "the weekend")}

@@ -414,7 +414,7 @@ def test_a_lock_has_an_owner_and_an_age_and_a_rollback_passes(here):
     second = here.deployed("1.1.0")
     locked = locking.lock("staging", actor=BOB, reason="moving house")
     assert locking.lock("staging", actor=BOB, reason="moving house").locked_at == locked.locked_at
-    with pytest.raises(Conflict, match="staging is locked by bob since .*: moving house; unlock it first"):
+    with pytest.raises(Conflict, match=r"staging is locked by bob since .*: moving house; unlock it first"):
         locking.lock("staging", actor=RITA, reason="mine")
     assert asked(here, "1.2.0").reason == locked.locked
     rollback, _ = lifecycle.roll_back(second.pk, actor=RITA, reason="wrong prices")
