@@ -96,9 +96,13 @@ def promote(
         wanted = f"takes versions from {policy.promote_from}" if policy.promote_from else "is not promoted to"
         raise Conflict(f"{environment} {wanted}, this deployment is in {here}", code="wrong_source")
     already = source.promotions.filter(installation=installation, status__in=[*WAITING, Status.IN_PROGRESS]).first()
+    wish = wish or Wish()
+    if already is not None and wish.break_glass:
+        said = f"it is promoted already: ask to break the glass for {already.id} itself"
+        raise Conflict(said, code="already_promoted")
     if already is not None:
         return already, False
-    wish, answers = wish or Wish(), checks(source, installation, policy)
+    answers = checks(source, installation, policy)
     if against := reasons(never_passed(answers) if wish.break_glass else answers):
         raise Conflict(
             f"{source.version.number} cannot be promoted: {' '.join(against)}",

@@ -188,7 +188,8 @@ def test_a_lock_is_set_and_taken_off_without_making_plans_anew(fleet):
     here = fleet.environment("staging").environment
     client = person("frank", "admin")
     change = reverse("admin:deployments_environment_change", args=[here.pk])
-    kept = {"name": "staging", "order": 0, "policy": json.dumps(here.policy)}
+    policy = json.dumps(here.policy)
+    kept = {"name": "staging", "order": 0, "policy": policy, "initial-policy": policy}
     client.post(change, {**kept, "lock_reason": "moving house"})
     here.refresh_from_db()
     assert (here.locked_by, here.lock_reason, here.revision) == ("frank", "moving house", 1)

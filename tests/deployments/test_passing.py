@@ -334,6 +334,8 @@ def test_gates_that_fail_are_passed_by_two_people_and_it_waits_for_the_second(fl
         lifecycle.promote(untested.pk, actor=RITA)
     promotion = emergency(untested)
     assert promotion.status == "awaiting_approval"
+    with pytest.raises(Conflict, match=f"for {promotion.pk} itself"):
+        emergency(untested)
     lifecycle.approve(promotion.pk, actor=ANNA)
     held = turned(promotion)
     assert held.status == "pending" and held.reason.startswith("rita asks to break the glass")
