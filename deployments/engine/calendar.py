@@ -245,7 +245,7 @@ def _around(period: Period, here: date) -> Iterator[tuple[datetime, datetime]]:
 
 def _begins_on(period: Period, day: date) -> bool:
     if period.first.kind == "week":
-        return day.weekday() == period.first.place
+        return bool(day.weekday() == period.first.place)
     return not period.days or day.weekday() in period.days
 
 

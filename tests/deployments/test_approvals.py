@@ -22,7 +22,7 @@ from tests.deployments.racing import Said, lawful, race
 
 CAROL = Actor("carol")
 BY_RISK = {"low": 0, "medium": 1, "high": 2, "critical": 2}
-HIGH = {**SPEC, "tasks": [{**SPEC["tasks"][0], "riskTier": "HIGH", "requiredPermissions": ["deploy"]}]}  # type: ignore[index,dict-item]
+HIGH = {**SPEC, "tasks": [{**SPEC["tasks"][0], "riskTier": "HIGH", "requiredPermissions": ["deploy"]}]}  # type: ignore[dict-item]
 
 
 def asked(fleet: Fleet, number: str = "1.0.0", spec: dict[str, Any] = SPEC, *, where: str = "staging") -> Deployment:
