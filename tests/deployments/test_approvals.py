@@ -13,7 +13,7 @@ from aureus.journal.models import Event
 from aureus.journal.refusals import Conflict, Invalid, NotAllowed, Refused
 from deployments import edits, lifecycle
 from deployments.explain import explain
-from deployments.models import Approval, Deployment, Environment, Freeze, Installation
+from deployments.models import Approval, Deployment, Endpoint, Environment, Freeze, Installation
 from deployments.standing import voices_of, way_back_of
 from releases import registry
 from tests.api.conftest import Api, person
@@ -79,6 +79,26 @@ def test_history_and_a_missing_way_back_raise_the_risk_of_the_next_plan(fleet):
     assert "the last attempt here failed or had to be undone" in reasons
     assert "there is no way back on production-1, production-2: no earlier version proved good there" in reasons
     assert not Deployment.objects.filter(version=second.version_id).exclude(pk=second.pk).exists()
+
+
+def one_of_two_sides(fleet: Fleet, **policy: Any) -> list[str]:
+    """Why a version on its way to the side that rests is a risk."""
+    here = fleet.environment("staging", hosts=4, balanced=True, **policy)
+    for endpoint in list(here.endpoints.all()):
+        Endpoint.objects.filter(pk=endpoint.pk).update(slot="blue", port=8001, serving=True)
+        Endpoint.objects.create(installation=here, host=endpoint.host, slot="green", port=8002)
+    plan = lifecycle.dry_run(fleet.version("1.0.0").pk, "staging")
+    return [why for _, why in plan["risk_reasons"]]
+
+
+def test_a_switch_between_two_sides_is_all_at_once(fleet):
+    assert one_of_two_sides(fleet, strategy="blue-green") == ["4 of 4 hosts begin to serve it at once"]
+
+
+@pytest.mark.parametrize(("weights", "told"), [([10, 30, 50, 70, 90, 100], []), ([10, 100], ["4 of 4"])])
+def test_a_canary_between_two_sides_counts_its_largest_step(fleet, weights, told):
+    found = one_of_two_sides(fleet, strategy="canary", weights=weights)
+    assert [why.split(" hosts")[0] for why in found] == told
 
 
 def test_a_plan_that_is_made_anew_is_assessed_anew_and_its_yes_counts_no_more(fleet):
