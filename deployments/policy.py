@@ -52,6 +52,7 @@ class Policy:
     (seconds), token (a reference) and queries. checks: queries of one's own, each judged by itself.
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
+    irreversible_without_backup: an irreversible schema change may come where no backup is made.
     incidents: states of a host, found by the looks between deployments, that people are told of.
     signed: only artifacts come here that somebody of `signers` has signed: one `file:/path`, or lines as in
     allowed_signers.
@@ -84,6 +85,7 @@ class Policy:
     on_inconclusive: Mapping[str, str] = field(default_factory=dict)
     automatic_rollback: bool = True
     on_failed_smoke: str = "block"
+    irreversible_without_backup: bool = False
     healthy_within: float = 120.0
     drain_within: float = 60.0
     rules: Mapping[str, float] = field(default_factory=dict)
@@ -171,7 +173,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
     kinds = {
         int: ("approvals", "max_failures", "min_reviews"),
-        bool: ("direct", "automatic_rollback", "signed", "prereleases"),
+        bool: ("direct", "automatic_rollback", "signed", "prereleases", "irreversible_without_backup"),
         float: ("bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within", "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
         tuple: (*LISTS, *ROWS),
@@ -307,6 +309,12 @@ NEVER_LESS = ("approvals", "window", "bake", "soak", "min_coverage", "min_review
 """Numbers of which an installation may demand more."""
 
 
+ENVIRONMENTS_OWN = (
+    "promote_from", "gates", "direct", "automatic_rollback", "prometheus", "irreversible_without_backup",
+)  # fmt: skip
+"""Entries that no installation says for itself."""
+
+
 def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
     """An installation's own policy: it may tighten, never loosen. Raises PolicyError naming each loosening."""
     looser = []
@@ -317,7 +325,7 @@ def tightened(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
         more = name == "max_failures" and number and value > before
         if fewer or more:
             looser.append((name, f"{value} is looser than the environment's {before}"))
-        elif name in ("promote_from", "gates", "direct", "automatic_rollback", "prometheus") and value != before:
+        elif name in ENVIRONMENTS_OWN and value != before:
             looser.append((name, "is the environment's to say"))
         elif name == "signed" and policy.signed and value is not True:
             looser.append((name, "is demanded by the environment"))

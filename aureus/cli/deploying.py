@@ -24,6 +24,10 @@ Label = Annotated[str, typer.Option("--by", help="A label that is kept and echoe
 Configuration = Annotated[
     int | None, typer.Option("--configuration", min=0, help="A revision of its variables, 0 for none; default: newest.")
 ]
+AcceptSchemaChange = Annotated[
+    bool,
+    typer.Option("--accept-schema-change", help="Take code back over a schema change; you have looked that it works."),
+]
 Metadata = Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")]
 HOUR = 3600.0
 
@@ -43,13 +47,14 @@ def deploy(
     by: Label = "",
     configuration: Configuration = None,
     metadata: Metadata = None,
+    accept_schema_change: AcceptSchemaChange = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what changes on each host.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring a version to an environment."""
     api = client.from_environment()
     body = {"versionId": version_id(api, version), "environment": environment}
-    body |= _wish("deployedBy", by, strategy, configuration)
+    body |= _wish("deployedBy", by, strategy, configuration, accept_schema_change)
     if dry_run:
         return _plan(api.post("/deployments?dryRun=true", body), as_json)
     made = api.post("/deployments", {**body, "metadata": labels(metadata)})
@@ -65,11 +70,13 @@ def promote(
     by: Label = "",
     configuration: Configuration = None,
     metadata: Metadata = None,
+    accept_schema_change: AcceptSchemaChange = False,
     as_json: Json = False,
 ) -> None:
     """Bring what was deployed and tested to the next environment. Gates and approvals are the environment's."""
     api = client.from_environment()
-    body = {"targetEnvironment": to, **_wish("promotedBy", by, strategy, configuration), "metadata": labels(metadata)}
+    wish = _wish("promotedBy", by, strategy, configuration, accept_schema_change)
+    body = {"targetEnvironment": to, **wish, "metadata": labels(metadata)}
     made = api.post(f"/deployments/{deployment_id(deployment)}/promote", body)
     asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
@@ -88,15 +95,23 @@ def rollback(
             "Without an id it lists what can be undone.",
         ),
     ] = False,
+    accept_schema_change: AcceptSchemaChange = False,
     as_json: Json = False,
 ) -> None:
     """Undo a deployment. No gate, approval, freeze or queue holds it. Asking twice gives the same rollback."""
     if not (deployment or without) or (deployment and not reason.strip()):
         raise Ended(USAGE, "name the deployment and --reason; aureus status lists deployments")
     if without:
-        return offline.roll_back(deployment, reason=reason, to=to, timeout=timeout, as_json=as_json)
+        return offline.roll_back(
+            deployment,
+            reason=reason,
+            to=to,
+            timeout=timeout,
+            accept_schema_change=accept_schema_change,
+            as_json=as_json,
+        )
     api = client.from_environment()
-    body = {"reason": reason, **({"targetVersion": to} if to else {})}
+    body = {"reason": reason, "acceptSchemaChange": accept_schema_change, **({"targetVersion": to} if to else {})}
     made = api.post(f"/deployments/{deployment_id(deployment)}/rollback", body)
     asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
@@ -147,9 +162,9 @@ def _tests(path: Path) -> list[Any]:
     return found["tests"] if isinstance(found, dict) and isinstance(found.get("tests"), list) else list(found)
 
 
-def _wish(label: str, by: str, strategy: str, configuration: int | None) -> dict[str, Any]:
+def _wish(label: str, by: str, strategy: str, configuration: int | None, accepted: bool) -> dict[str, Any]:
     named = {} if configuration is None else {"configurationRevision": configuration}
-    return {label: by, **({"strategy": strategy} if strategy else {}), **named}
+    return {label: by, "acceptSchemaChange": accepted, **({"strategy": strategy} if strategy else {}), **named}
 
 
 def _plan(plan: dict[str, Any], as_json: bool) -> None:
@@ -160,6 +175,8 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
     say()
     rows = ((t["host"], t["from"] or "nothing", t["to"], t["back"] or "no way back") for t in plan["targets"])
     table(("HOST", "RUNS", "GETS", "WAY BACK"), rows)
+    say()
+    say(plan["intent"]["if_it_fails"])
     for warning in plan["warnings"]:
         say()
         say(warning)

@@ -36,7 +36,12 @@ def register(
     """Register a version, and send its archive. The same content again is the same version."""
     if (key or signature) and artifact is None:
         raise Ended(USAGE, "only an archive can be signed: name it with --artifact, or run aureus version sign")
-    body = {"workflowSpec": _json_file(spec), "version": version, "createdBy": created_by, "schemaChange": schema_change}
+    body = {
+        "workflowSpec": _json_file(spec),
+        "version": version,
+        "createdBy": created_by,
+        "schemaChange": schema_change,
+    }
     api = client.from_environment()
     if artifact is not None and not artifact.is_file():
         raise Ended(USAGE, f"there is no file {artifact}")

@@ -47,8 +47,9 @@ class Verb:
     danger: bool = False
 
 
-def _roll_back(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
-    return lifecycle.roll_back(pk, actor=actor, reason=reason, target_version=target or None)[0]  # type: ignore[arg-type]
+def _roll_back(pk: object, *, actor: Actor, reason: str, target: str = "", accept: bool = False) -> Deployment:
+    to = target or None
+    return lifecycle.roll_back(pk, actor=actor, reason=reason, target_version=to, accept_schema_change=accept)[0]  # type: ignore[arg-type]
 
 
 def _exclude(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
@@ -117,11 +118,14 @@ class Say(forms.Form):
 
     reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), max_length=2000)
     target = forms.CharField(widget=UnfoldAdminTextInputWidget(), max_length=128, required=False)
+    accept = forms.BooleanField(required=False, label="Over a schema change too, if one lies between")
 
     def __init__(self, *args: Any, name: str, verb: Verb, next_up: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
         self.fields["reason"].required = verb.demanded
         self.fields["reason"].label = verb.reason.capitalize()
+        if name != "rollback":
+            del self.fields["accept"]
         if name not in TARGETS:
             del self.fields["target"]
             return
@@ -254,8 +258,7 @@ class DeploymentAdmin(ReadOnly):
     @staticmethod
     def _done(request: HttpRequest, deployment: Deployment, verb: Verb, form: Say, back: str) -> HttpResponse:
         said = {verb.reason: form.cleaned_data["reason"]}
-        if "target" in form.cleaned_data:
-            said["target"] = form.cleaned_data["target"]
+        said |= {name: form.cleaned_data[name] for name in ("target", "accept") if name in form.cleaned_data}
         try:
             result = verb.call(deployment.pk, actor=request.actor, **said)  # type: ignore[attr-defined]
         except Refused as refusal:

@@ -34,12 +34,22 @@ class Label(Line):
         )
 
 
+class Accepted(serializers.BooleanField):
+    """A person's word that code may go back over a schema change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False, default=False, help_text="Code may go back over a schema change: docs/schema-changes.md."
+        )
+
+
 class DeployBody(Body):
     versionId = serializers.UUIDField()
     environment = Line(max_length=60)
     deployedBy = Label()
     strategy = Strategy()
     configurationRevision = Revision()
+    acceptSchemaChange = Accepted()
     metadata = FreeObject(required=False, default=dict)
 
 
@@ -48,12 +58,14 @@ class PromoteBody(Body):
     targetEnvironment = Line(max_length=60, required=False, default="production")
     strategy = Strategy()
     configurationRevision = Revision()
+    acceptSchemaChange = Accepted()
     metadata = FreeObject(required=False, default=dict)
 
 
 class RollbackBody(Body):
     reason = Words()
     targetVersion = Line(max_length=128, required=False, allow_null=True, default=None)
+    acceptSchemaChange = Accepted()
 
 
 class RollbackByBody(RollbackBody):
@@ -84,5 +96,5 @@ def wish_of(asked: dict, label: str) -> Wish:
     """What a request says beside what and where."""
     return Wish(
         strategy=asked["strategy"], configuration=asked["configurationRevision"], label=asked[label],
-        metadata=asked["metadata"],
+        accept_schema_change=asked["acceptSchemaChange"], metadata=asked["metadata"],
     )  # fmt: skip

@@ -111,6 +111,7 @@ class RollbackNamedInBody(APIView):
 
 def _roll_back(request: Request, deployment_id: UUID, asked: dict[str, Any]) -> Response:
     rollback, is_new = lifecycle.roll_back(
-        deployment_id, actor=actor_of(request), reason=asked["reason"], target_version=asked["targetVersion"]
-    )
+        deployment_id, actor=actor_of(request), reason=asked["reason"], target_version=asked["targetVersion"],
+        accept_schema_change=asked["acceptSchemaChange"],
+    )  # fmt: skip
     return Response(shown(rollback), status=201 if is_new else 200)
