@@ -176,7 +176,7 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
     rows = ((t["host"], t["from"] or "nothing", t["to"], t["back"] or "no way back") for t in plan["targets"])
     table(("HOST", "RUNS", "GETS", "WAY BACK"), rows)
     say()
-    say(plan["intent"]["if_it_fails"])
+    say(plan["ifItFails"])
     for warning in plan["warnings"]:
         say()
         say(warning)
@@ -192,4 +192,6 @@ def asked_for(api: client.Api, made: dict[str, Any], *, wait: bool, timeout: flo
     if as_json:
         return answer(made)
     say(f"{made['id']}: {made['workflowId']}@{made['version']} to {made['environment']} is {made['status']}")
+    if made["plan"]["ifItFails"]:
+        say(made["plan"]["ifItFails"])
     say(f"follow it with: aureus watch {made['id']}")

@@ -80,7 +80,13 @@ VERBS = {
         "Go on to the end without being watched on the way. Every host is proven healthy still.",
         danger=True,
     ),
-    "abort": Verb("Abort", OPEN, lifecycle.abort, "Stop. What was changed goes back.", danger=True),
+    "abort": Verb(
+        "Abort",
+        OPEN,
+        lifecycle.abort,
+        "Stop. What was changed goes back, unless its schema change forbids it.",
+        danger=True,
+    ),
     "abandon": Verb(
         "Abandon",
         OPEN,
@@ -243,6 +249,8 @@ class DeploymentAdmin(ReadOnly):
         if request.method == "POST" and form.is_valid():
             return self._done(request, deployment, verb, form, back)
         about = {"title": f"{verb.title}: {deployment}", "verb": verb, "form": form, "back": back}
+        if name == "approve":
+            about["plan"] = deployment.intent.get("if_it_fails", "")
         return render(request, "deployments/say.html", {**self.admin_site.each_context(request), **about})
 
     @staticmethod

@@ -64,6 +64,7 @@ def _planned(plan: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         "planHash": plan["plan_hash"], "lossless": plan["lossless"], "warnings": plan["warnings"],
+        "ifItFails": plan["intent"]["if_it_fails"],
         "intent": plan["intent"], "stages": stages, "targets": plan["targets"],
     }  # fmt: skip
 

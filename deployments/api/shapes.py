@@ -65,6 +65,7 @@ class StageShape(Shape):
 class PlanShape(Shape):
     hash = serializers.CharField()
     lossless = serializers.BooleanField(help_text="Whether moving its traffic loses no request, with this balancer.")
+    ifItFails = serializers.CharField(help_text="Where a failure leads; a rollback's plan says nothing.")
     intent = serializers.JSONField(help_text="What people approve.")
     stages = StageShape(many=True)
 
@@ -153,6 +154,7 @@ class WholeDeploymentShape(DeploymentShape):
         plan = {
             "hash": deployment.plan_hash,
             "lossless": is_lossless(deployment.installation),
+            "ifItFails": deployment.intent.get("if_it_fails", ""),
             "intent": deployment.intent,
             "stages": list(stages.values()),
         }
@@ -292,6 +294,7 @@ class DryRunShape(Shape):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What is not refused, such as a number that says less than it changes."
     )
+    ifItFails = serializers.CharField(help_text="Where a failure leads.")
     intent = serializers.JSONField()
     stages = serializers.JSONField()
     targets = serializers.JSONField()

@@ -101,7 +101,7 @@ def hook_stages(site: Site, hook: str, names: Sequence[str], guard: PlannedStage
     if guard.lane == "rollback":
         # No host of its own, so that its failure makes none owed.
         steps = (PlannedStep("hook", input={"hook": hook, "endpoint": name}) for name in names)
-        return [replace(like(guard, title, tuple(steps)), retries=0, patience=0.0)]
+        return [replace(like(guard, title, tuple(steps)), patience=0.0)]
     steps = (PlannedStep("hook", name, within=HOOK_WITHIN, input={"hook": hook}) for name in names)
     return [like(guard, title, tuple(steps))]
 

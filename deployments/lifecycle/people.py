@@ -319,8 +319,8 @@ def _write(
 
 
 def _release(steps: list[Step]) -> None:
-    """Let waiting steps run at once, with a fresh deadline and no record of failures. A bake that failed and was held is
-    watched anew.
+    """Let waiting steps run at once, with a fresh deadline and no record of failures. A bake that failed is
+    watched anew where it was held.
     """
     chosen = Step.objects.filter(pk__in=[s.pk for s in steps])
     failed = Window.objects.filter(verdict=Window.Verdict.FAIL)

@@ -249,9 +249,10 @@ def hook(world: World, flight: Flight, step: Step) -> Answer:
     row = flight.row
     name = step.target or row.planned[step.id].input["endpoint"]
     target, host = row.targets[name], world.hosts[name]
-    if row.is_rollback or row.completes is not None:
-        if target.state is TargetState.OWED or not target.to_content or host.healthy(target.to_content, world.now):
-            return passed()
+    left_alone = target.state is TargetState.OWED or not target.to_content
+    mends = row.is_rollback or row.completes is not None
+    if mends and (left_alone or host.healthy(target.to_content, world.now)):
+        return passed()
     if world.now < QUIET_AFTER and world.apart.random() < 0.1:
         return failed("the hook failed", permanent=True)
     return once(world, flight, step)
