@@ -121,7 +121,7 @@ def _barrier(installation: Installation) -> _Barrier | None:
         kind="migrate", attempts__gt=0, deployment__installation=installation, deployment__version__in=versions
     )
     step = made.select_related("deployment__version").order_by("-started_at").first()
-    if step is None:
+    if step is None or step.started_at is None:
         return None
     version = step.deployment.version
     return _Barrier(version.number, version.schema_change, step.started_at, step.deployment)
