@@ -135,13 +135,13 @@ def _before_start(d: Deployment) -> str:
 def _while_watched(d: Deployment, window: Window | None) -> str:
     if window is None or window.kind != Window.Kind.AFTER:
         return "nothing: nothing is watched"
-    over = None if d.is_rollback else over_schema_change(d)
     if window.closed_at is None:
+        over = over_schema_change(d) if window.armed else None
         then = "a failure undoes it by itself" if window.armed and not over else "a failure only calls people"
         then += f": {over.sentence}" if over else ""
         held = f" (held since {_time(window.held_since)}: {window.cause})" if window.held_since else ""
         return f"watched until {_time(window.closes_at)}{held}; {then}"
-    if over and window.verdict == Window.Verdict.FAIL:
+    if window.verdict == Window.Verdict.FAIL and not d.is_rollback and (over := over_schema_change(d)):
         return f"nothing by itself, though its monitoring window failed: {over.sentence}"
     return f"nothing: its monitoring window ended as {window.verdict}"
 

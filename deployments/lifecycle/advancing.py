@@ -157,12 +157,13 @@ def _holds_at_start(installation: Installation) -> tuple[object, ...]:
 
 
 def _refresh_way_back(deployment: Deployment) -> None:
-    """What became good, or was withdrawn, since the plan was made."""
+    """What became good, or was withdrawn, since the plan was made; and what went before it has brought to the hosts."""
     proven = held_within_reach(deployment.installation)
-    for target in deployment.targets.all():
-        back = back_for(proven, running=target.from_content, to_content=target.to_content)
-        if back != target.back_content:
-            Target.objects.filter(pk=target.pk).update(back_content=back)
+    for target in deployment.targets.select_related("endpoint"):
+        running = target.from_content if deployment.is_rollback else target.endpoint.recorded
+        back = back_for(proven, running=running, to_content=target.to_content)
+        if (running, back) != (target.from_content, target.back_content):
+            Target.objects.filter(pk=target.pk).update(from_content=running, back_content=back)
 
 
 def _replan(deployment: Deployment, now: datetime) -> core.Finish | None:

@@ -243,6 +243,20 @@ def test_an_abort_before_any_activation_puts_back_in_what_was_only_taken_out(fle
     assert Pool.objects.get().weights == {"staging-1": 100, "staging-2": 100}
 
 
+def test_nor_does_a_person_name_an_older_version_before_any_activation_without_a_word(fleet, here):
+    fleet.deployed("1.0.0")
+    fleet.deployed("1.0.1")
+    deployment = ask(fleet, "1.1.0", "contract")
+    deployment.steps.filter(kind="activate").update(held=True)
+    fleet.run()
+    with pytest.raises(Conflict, match="last ran before it"):
+        lifecycle.roll_back(deployment.pk, actor=BOB, reason="older", target_version="1.0.0")
+    rollback, _ = lifecycle.roll_back(deployment.pk, actor=BOB, reason="as it was")
+    fleet.run()
+    rollback.refresh_from_db()
+    assert (rollback.status, set(fleet.running(here).values())) == ("deployed", {"1.0.1"})
+
+
 def test_a_failed_window_after_it_pages_and_takes_nothing_back(fleet, here):
     change = "irreversible"
     fleet.deployed("1.0.0")

@@ -93,8 +93,9 @@ def _begin(world: World, row: Row) -> None:
     windows.supersede(world, row)
     for name, target in row.targets.items():
         if not row.is_rollback:
-            back = world.back_for(target.from_content, target.to_content)
-            row.targets[name] = replace(target, back_content=back)
+            running = world.endpoints[name].recorded
+            back = world.back_for(running, target.to_content)
+            row.targets[name] = replace(target, from_content=running, back_content=back)
     if row.status is Status.AWAITING_APPROVAL:
         move(world, row, Status.PENDING)
     move(world, row, Status.IN_PROGRESS)
