@@ -39,7 +39,12 @@ def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool 
 
 def of_target(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
     """What the target asks of every version, whatever its preset and wherever it comes from. No waiver lets it pass."""
-    return (*artifact(version), *release(version, to, policy), *signature(version, to, policy), *schema_change(version, to, policy))
+    return (
+        *artifact(version),
+        *release(version, to, policy),
+        *signature(version, to, policy),
+        *schema_change(version, to, policy),
+    )
 
 
 def release(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
