@@ -33,7 +33,7 @@ def assessed(
             tier=tier_of(deployment.version.spec),
             hosts=len(changing),
             at_once=_at_once(deployment, stages, changing, policy),
-            schema_change=getattr(deployment.version, "schema_change", "none"),
+            schema_change=deployment.version.schema_change,
             no_way_back=tuple(t.name for t in changing if t.from_content and not t.back_content),
             **_history(deployment),
         )

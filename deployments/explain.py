@@ -11,8 +11,10 @@ from aureus import clock
 from deployments.engine.facts import OnFailure
 from deployments.engine.status import Status, StepStatus, TargetState
 from deployments.holding import SAID
+from deployments.lifecycle.ending import over_schema_change
 from deployments.models import Deployment, Stage, Step, Target
 from deployments.policy import ASTRAY
+from deployments.schema import no_return
 from deployments.standing import passes_of, voices_of
 from health.models import Window
 
@@ -105,10 +107,14 @@ def _next(d: Deployment, steps: Sequence[Step], window: Window | None) -> str:
             return _before_start(d)
         case Status.IN_PROGRESS:
             if d.abort_reason:
-                return "what runs on hosts is ended, then what was changed goes back"
+                stays = over_schema_change(d) if no_return(d) else None
+                then = f"nothing goes back by itself: {stays.sentence}" if stays else "then what was changed goes back"
+                return f"what runs on hosts is ended, {then}"
             if d.paused_by:
                 return "nothing new starts until somebody resumes it"
             step = _speaking(steps)
+            if step is not None and step.held and (over := over_schema_change(d)):
+                return f"{next_of(step)}; nothing goes back by itself: {over.sentence}"
             return next_of(step) if step else "it ends as deployed"
         case Status.DEPLOYED:
             return _while_watched(d, window)
@@ -116,6 +122,8 @@ def _next(d: Deployment, steps: Sequence[Step], window: Window | None) -> str:
             rollback = d.rollbacks.order_by("-created_at").first()
             if rollback is not None:
                 return f"its rollback {rollback.id} is {_words(rollback.status)}"
+            if over := None if d.is_rollback else over_schema_change(d):
+                return f"nothing by itself: {over.sentence}"
             return "nothing: retry it, or deploy a mended version"
     return "nothing: it has been undone"
 
@@ -134,9 +142,13 @@ def _while_watched(d: Deployment, window: Window | None) -> str:
     if window is None or window.kind != Window.Kind.AFTER:
         return "nothing: nothing is watched"
     if window.closed_at is None:
-        then = "a failure undoes it by itself" if window.armed else "a failure only calls people"
+        over = over_schema_change(d) if window.armed else None
+        then = "a failure undoes it by itself" if window.armed and not over else "a failure only calls people"
+        then += f": {over.sentence}" if over else ""
         held = f" (held since {_time(window.held_since)}: {window.cause})" if window.held_since else ""
         return f"watched until {_time(window.closes_at)}{held}; {then}"
+    if window.verdict == Window.Verdict.FAIL and not d.is_rollback and (over := over_schema_change(d)):
+        return f"nothing by itself, though its monitoring window failed: {over.sentence}"
     return f"nothing: its monitoring window ended as {window.verdict}"
 
 

@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aureus import clock
+from deployments import schema
 from deployments.contents import content_of, current_of, newest
 from deployments.models import MAY_BE_CURRENT, Deployment, Installation
 from deployments.policy import Policy
-from deployments.proven import goods
+from deployments.proven import within_reach
 from health import windows
 from health.models import SmokeRun
 from releases import evidence, gates, retention, semver, signing
 from releases.bumping import difference
 from releases.facts import GateCheck, SourceFacts
 from releases.models import Version
+from releases.schema import ONE_WAY, SchemaChange
 from releases.waiving import waived
 
 
@@ -37,7 +39,12 @@ def checks(source: Deployment, to: Installation, policy: Policy, *, again: bool 
 
 def of_target(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
     """What the target asks of every version, whatever its preset and wherever it comes from. No waiver lets it pass."""
-    return (*artifact(version), *release(version, to, policy), *signature(version, to, policy))
+    return (
+        *artifact(version),
+        *release(version, to, policy),
+        *signature(version, to, policy),
+        *schema_change(version, to, policy),
+    )
 
 
 def release(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
@@ -66,6 +73,16 @@ def artifact(version: Version) -> tuple[GateCheck, ...]:
 def never_passed(answers: Sequence[GateCheck]) -> tuple[GateCheck, ...]:
     """Those that hold in every emergency, as they hold in spite of every waiver: signatures, the bytes, withdrawals."""
     return tuple(one for one in answers if one.name not in gates.WAIVABLE)
+
+
+def schema_change(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
+    """Whether a declared schema change can be made there, and be undone where it has to be. No waiver lets it pass."""
+    if version.schema_change == SchemaChange.NONE:
+        return ()
+    why = schema.undeclared(version, to, policy)
+    said = f"{to.environment} has what the schema change {version.schema_change} of {version.number} needs."
+    about = {"schemaChange": version.schema_change, "backup": bool(to.backup_command)}
+    return (GateCheck("schema_change", not why, f"{why}." if why else said, about),)
 
 
 def signature(version: Version, to: Installation, policy: Policy) -> tuple[GateCheck, ...]:
@@ -139,7 +156,8 @@ def _more(facts: SourceFacts, version: Version, to: Installation, policy: Policy
         target=to.environment.name,
         registrants=frozenset(filter(None, (version.created_by, version.created_label, version.answerable))),
         evidence=evidence.pieces(version),
-        way_back=next((content for content in goods(to) if content != brings), ""),
+        way_back=next((content for content in within_reach(to) if content != brings), ""),
+        one_way="" if version.schema_change not in ONE_WAY else version.schema_change,
         backup_command=bool(to.backup_command),
         numbers=policy.gate_numbers(),
     )

@@ -54,6 +54,7 @@ class Policy:
     (seconds), token (a reference) and queries. checks: queries of one's own, each judged by itself.
     max_hold: how long an inconclusive window is held, then after_max_hold follows. automatic_rollback: a failed window
     or smoke run undoes the deployment. on_failed_smoke: what a failed run that CI asked for does besides blocking.
+    irreversible_without_backup: an irreversible schema change may come where no backup is made.
     incidents: states of a host, found by the looks between deployments, that people are told of.
     signed: only artifacts come here that somebody of `signers` has signed: one `file:/path`, or lines as in
     allowed_signers.
@@ -88,6 +89,7 @@ class Policy:
     on_inconclusive: Mapping[str, str] = field(default_factory=dict)
     automatic_rollback: bool = True
     on_failed_smoke: str = "block"
+    irreversible_without_backup: bool = False
     healthy_within: float = 120.0
     drain_within: float = 60.0
     rules: Mapping[str, float] = field(default_factory=dict)
@@ -183,7 +185,7 @@ def _wrong(p: Policy) -> list[tuple[str, str]]:
     """Everything about a policy that cannot hold."""
     kinds = {
         int: ("max_failures", "min_reviews"),
-        bool: ("direct", "automatic_rollback", "signed", "prereleases"),
+        bool: ("direct", "automatic_rollback", "signed", "prereleases", "irreversible_without_backup"),
         float: ("approval_expires", "bake", "spread", "soak", "window", "sample", "max_hold", "healthy_within",
                 "drain_within"),
         str: ("gates", "queue", "strategy", "batch", "after_max_hold", "on_failed_smoke"),
@@ -338,7 +340,10 @@ NEVER_LESS = ("window", "bake", "soak", "min_coverage", "min_reviews", "min_crv"
 """Numbers of which an installation may demand more."""
 NEVER_MORE = ("max_failures", "approval_expires")
 """Numbers of which an installation may allow itself less."""
-THEIRS = ("promote_from", "gates", "direct", "automatic_rollback", "prometheus", "deployment_windows")
+THEIRS = (
+    "promote_from", "gates", "direct", "automatic_rollback", "prometheus", "deployment_windows",
+    "irreversible_without_backup",
+)  # fmt: skip
 """What an installation does not say for itself."""
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db.models import F, Max
 
+from deployments import schema
 from deployments.engine.status import Status
 from deployments.models import Deployment, Installation
 from releases import retention
@@ -34,6 +35,16 @@ def goods(installation: Installation) -> list[str]:
         content for content, deployed_at in proven if (at := undone.get(content)) is None or (deployed_at or at) > at
     ]
     return list(dict.fromkeys(fine))
+
+
+def within_reach(installation: Installation) -> list[str]:
+    """Those that a host may go back to by itself: no schema change of one way was begun since they ran."""
+    return schema.this_side(installation, goods(installation))
+
+
+def held_within_reach(installation: Installation) -> list[str]:
+    """The same, for whoever plans with them."""
+    return schema.this_side(installation, held_goods(installation))
 
 
 def _undone(installation: Installation, since: datetime | None) -> dict[str, datetime]:

@@ -17,6 +17,16 @@ def resolved(variables: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     return {name: said["value"] if "value" in said else _secret(said["secret"]) for name, said in variables.items()}
 
 
+def without_secrets(text: str, variables: Mapping[str, Mapping[str, str]]) -> str:
+    """A text in which no secret of these variables stands any more. Raises SecretRefused where one cannot be read."""
+    secrets = [_secret(said["secret"]) for said in variables.values() if "secret" in said]
+    # The longest first: one may be a part of another. Each line of one that has several is a secret too.
+    parts = {line for secret in secrets for line in (secret, *secret.splitlines()) if line.strip()}
+    for part in sorted(parts, key=len, reverse=True):
+        text = text.replace(part, "***")
+    return text
+
+
 def _secret(reference: str) -> str:
     if why := is_ours(reference):
         raise _refused(reference, why)

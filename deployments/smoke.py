@@ -22,7 +22,7 @@ from deployments import identity
 from deployments.contents import current_of
 from deployments.drivers import HostError
 from deployments.engine.status import Status
-from deployments.lifecycle.ending import undo
+from deployments.lifecycle.ending import not_undone, undo
 from deployments.lifecycle.moves import locked
 from deployments.lifecycle.rows import endpoints_of
 from deployments.models import Deployment, Endpoint
@@ -252,4 +252,7 @@ def _failed(run: SmokeRun) -> Deployment | None:
         return None
     first = next(r for r in run.results if r["status"] != "passed")
     reason = f"smoke test {first['name']} failed: {first.get('error', '')}"[:500]
-    return undo(deployment, reason=reason, actor=AUREUS)
+    rollback = undo(deployment, reason=reason, actor=AUREUS)
+    if rollback is None:
+        not_undone(deployment, f"{reason}, and nothing is undone by itself")
+    return rollback

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
-from deployments import gating, holding
+from deployments import gating, holding, schema
 from deployments import policy as policies
 from deployments.engine import facts
 from deployments.engine.facts import OnFailure
@@ -48,7 +48,7 @@ def facts_of(deployment: Deployment, now: datetime) -> facts.Deployment:
         paused=deployment.paused_by,
         aborting=deployment.abort_reason,
         is_rollback=deployment.is_rollback,
-        may_roll_back=not deployment.is_convergence,
+        may_roll_back=not deployment.is_convergence and not schema.no_return(deployment),
         start=start_of(deployment, now) if waits else facts.Start(),
     )
 

@@ -53,6 +53,8 @@ def way_back_of(deployment: Deployment) -> str:
     """Where its hosts would go if it failed, in one sentence."""
     if deployment.is_rollback:
         return "a rollback is not undone by itself: its window only calls people"
+    if deployment.intent.get("one_way"):
+        return str(deployment.intent["if_it_fails"])
     changing = [target for target in deployment.targets.all() if not target.resting]
     if not any(target.from_content for target in changing):
         return "nothing runs there yet: there is nothing to go back to"

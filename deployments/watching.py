@@ -18,7 +18,7 @@ from deployments.engine.settle import Answer, Result
 from deployments.engine.status import Status, StepStatus
 from deployments.lifecycle import windows as opened
 from deployments.lifecycle.advancing import Turn, answer_for
-from deployments.lifecycle.ending import undo
+from deployments.lifecycle.ending import not_undone, undo
 from deployments.lifecycle.moves import locked, page
 from deployments.models import MAY_BE_CURRENT, Deployment
 from deployments.outside import reach_of
@@ -153,7 +153,7 @@ def _after_failed(deployment: Deployment, window: Window, why: str) -> list[tupl
         rollback = undo(deployment, reason=why, actor=AUREUS)
         if rollback is not None:
             return [(str(rollback.id), "rollback")]
-    page(deployment, f"{deployment}: its monitoring window failed and nothing is undone by itself: {why}")
+    not_undone(deployment, f"its monitoring window failed and nothing is undone by itself: {why}")
     return []
 
 

@@ -42,8 +42,17 @@ class ApplicationAdmin(ReadOnly):
 
 @admin.register(Version)
 class VersionAdmin(ReadOnly):
-    list_display = ("number", "application", "state", "short_digest", "has_artifact", "created_by", "created_at")
-    list_filter = ("application",)
+    list_display = (
+        "number",
+        "application",
+        "state",
+        "schema_change",
+        "short_digest",
+        "has_artifact",
+        "created_by",
+        "created_at",
+    )
+    list_filter = ("application", "schema_change")
     search_fields = ("number", "application__key", "created_by")
     list_select_related = ("application", "artifact")
     change_form_before_template = "releases/version.html"

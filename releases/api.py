@@ -20,6 +20,7 @@ from aureus.journal.refusals import Invalid
 from releases import bumping, registry, spec
 from releases.asking import Body, Free, FreeObject, Line, Words, actor_of
 from releases.models import Version
+from releases.schema import SchemaChange
 from releases.store.chosen import store_from
 
 TAGS = ["versions"]
@@ -34,6 +35,10 @@ class VersionBody(Body):
         max_length=200, required=False, allow_blank=True, default="", help_text="A label, kept and echoed."
     )
     metadata = FreeObject(required=False, default=dict)
+    schemaChange = Line(
+        max_length=40, required=False, default=SchemaChange.NONE.value,
+        help_text="none, expand, contract or irreversible: docs/schema-changes.md.",
+    )  # fmt: skip
 
     def why_not(self, name: str) -> str:
         if name == "artifact":
@@ -68,6 +73,7 @@ class VersionShape(serializers.Serializer):
     registeredBy = serializers.CharField(source="created_by", help_text="Whose token it was.")
     digest = serializers.CharField()
     content = serializers.CharField(help_text="Its folder on a host.")
+    schemaChange = serializers.CharField(source="schema_change")
     metadata = serializers.JSONField()
     artifact = ArtifactShape(allow_null=True)
     artifactRemovedAt = serializers.DateTimeField(
@@ -130,7 +136,7 @@ class Versions(GenericAPIView):
         asked = VersionBody.read(request)
         version, is_new = registry.register(
             asked["workflowSpec"], asked["version"], actor=actor_of(request), label=asked["createdBy"],
-            metadata=asked["metadata"], policy=settings.AUREUS.WORKFLOW_POLICY,
+            metadata=asked["metadata"], policy=settings.AUREUS.WORKFLOW_POLICY, schema_change=asked["schemaChange"],
         )  # fmt: skip
         return Response(WholeVersionShape(version).data, status=201 if is_new else 200)
 

@@ -53,9 +53,10 @@ class SourceFacts:
     """What is known of the deployment that a promotion starts from, and of where it would go.
 
     smoke: the status of its newest smoke run. quiet: whether its journals held no errors for long enough; None where
-    that cannot be known. way_back: the content that the target would go back to. registrants: all names of who
-    registered the version. running: the number of the version that the target runs. changes: from that one's workflow
-    to this one's; None where they cannot be compared.
+    that cannot be known. way_back: the content that the target would go back to. one_way: the schema change that the
+    version declares, where nothing goes back over it by itself. registrants: all names of who registered the version.
+    running: the number of the version that the target runs. changes: from that one's workflow to this one's; None where
+    they cannot be compared.
     """
 
     deployment: str
@@ -74,6 +75,7 @@ class SourceFacts:
     quiet: bool | None = None
     quiet_said: str = "It was never watched."
     way_back: str = ""
+    one_way: str = ""
     backup_command: bool = False
     running: str = ""
     changes: tuple[Change, ...] | None = ()

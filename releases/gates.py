@@ -142,7 +142,13 @@ def version_bumped(facts: SourceFacts) -> GateCheck:
 
 
 def rollback_ready(facts: SourceFacts) -> GateCheck:
-    """There is a way back: a version that proved good there, or a person who says how the way back was tried."""
+    """There is a way back: a version that proved good there, or a person who says how the way back was tried. Over some
+    schema changes nothing goes back by itself, so that only a person can say it.
+    """
+    if facts.one_way:
+        return _attested(facts, "rollback_ready", "rollback_plan_tested",
+                         f"{facts.version} declares the schema change {facts.one_way}, over which nothing goes back by "
+                         "itself")  # fmt: skip
     if facts.way_back:
         return GateCheck("rollback_ready", True, f"{facts.target} would go back to {facts.way_back}, which proved good "
                          "there.", {"wayBack": facts.way_back})  # fmt: skip

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import models
 
 from aureus.journal.models import ClockTimestamp
+from releases.schema import ONE_WAY, SchemaChange
 
 
 class Application(models.Model):
@@ -54,7 +55,10 @@ class Version(models.Model):
     number = models.CharField(max_length=128, help_text="SemVer 2.0.0, without a leading v.")
     spec = models.JSONField(help_text="The workflow spec.")
     metadata = models.JSONField(default=dict, blank=True)
-    digest = models.CharField(max_length=64, help_text="sha256 of spec, number and artifact.")
+    schema_change = models.CharField(
+        max_length=12, choices=[(c.value, c.value) for c in SchemaChange], default=SchemaChange.NONE.value
+    )
+    digest = models.CharField(max_length=64, help_text="sha256 of spec, number, artifact and schema change.")
     artifact = models.ForeignKey(Artifact, null=True, blank=True, on_delete=models.PROTECT, related_name="versions")
     created_by = models.CharField(max_length=150)
     answerable = models.CharField(max_length=150, blank=True, help_text="The person behind who registered it.")
@@ -66,8 +70,21 @@ class Version(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        constraints = [models.UniqueConstraint(fields=["application", "number"], name="one_version_per_label")]
-        indexes = [models.Index(fields=["-created_at", "-id"])]
+        constraints = [
+            models.UniqueConstraint(fields=["application", "number"], name="one_version_per_label"),
+            models.CheckConstraint(
+                condition=models.Q(schema_change__in=[c.value for c in SchemaChange]), name="schema_change_is_legal"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"]),
+            # Few versions go one way; they are asked for at every look at a way back.
+            models.Index(
+                fields=["application"],
+                condition=models.Q(schema_change__in=[c.value for c in ONE_WAY]),
+                name="version_one_way",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.application} {self.number}"

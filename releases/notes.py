@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from releases.bumps import Bump, Change, least
+from releases.schema import SchemaChange
 
 SAID_IN = ("releaseNotes", "notes", "changelog")
 """Fields of a version's metadata that are its notes; the first that is text."""
@@ -34,6 +35,7 @@ class Entry:
     evidence: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
     withdrawn: str | None = None
+    schema_change: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def _entry(one: Entry) -> dict[str, Any]:
         "notes": one.notes, "after": one.after or None, "changes": None if one.changes is None else changed,
         "demands": least(one.changes).name if one.changes else None, "evidence": list(one.evidence),
         "waived": list(one.waived), "withdrawn": one.withdrawn,
+        "schemaChange": str(one.schema_change),
     }  # fmt: skip
 
 
@@ -117,6 +120,8 @@ def _lines(one: Entry) -> Iterator[str]:
         yield ""
         yield from (f"> {line}".rstrip() for line in plain(one.notes, lines=True).splitlines())
     yield ""
+    if one.schema_change != SchemaChange.NONE:
+        yield f"- **Schema change**: {one.schema_change}"
     yield from _of_workflow(one)
     yield from (f"- {plain(text)}" for text in one.evidence)
     yield from (f"- Waived: {plain(text)}" for text in one.waived)

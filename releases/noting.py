@@ -71,4 +71,5 @@ def _entry(version: Version, before: Version | None) -> Entry:
         evidence=tuple(f"{piece.name}: {text}" for piece, text in said if text),
         waived=tuple(f"{w.gate} in {w.environment} by {w.by}: {w.reason}" for w in waivers),
         withdrawn=version.withdrawn_reason if version.withdrawn_at else None,
+        schema_change=version.schema_change,
     )

@@ -18,6 +18,7 @@ from releases import checker, retention, semver, signing, spec
 from releases.archive import Limits, UnsafeArchive, inspect
 from releases.checker import Finding, Severity
 from releases.models import Application, Artifact, Signature, Version
+from releases.schema import SchemaChange
 from releases.store import ArtifactStore, StoreDown, StoreRefused
 from releases.workflow import MAX_ERRORS, Workflow
 
@@ -36,33 +37,38 @@ def register(
     label: str = "",
     metadata: Mapping[str, Any] | None = None,
     policy: str = POLICY,
+    schema_change: str = SchemaChange.NONE,
 ) -> tuple[Version, bool]:
     """Register a version; (version, whether it is new). The same content again is the same version.
 
+    schema_change: what it does to the application's data; part of what it is, so that nobody takes it back later.
     policy: which of the checker's a new version has to pass; a version that is there already is not judged again.
     Raises Invalid for a label or spec that cannot be used, Conflict where the label stands for other content.
     """
     clean, parsed, canonical = _checked(workflow, number)
+    change = _change(schema_change)
     key, name = parsed.id, parsed.name
     application, _ = Application.objects.get_or_create(key=key, defaults={"name": name})
     # Two at once for one label: the second waits here, and then finds the first one's version.
     Application.objects.select_for_update().get(pk=application.pk)
     known = Version.objects.filter(application=application, number=clean).select_related("application").first()
     if known is not None:
-        return _same(known, canonical), False
+        return _same(known, canonical, change), False
     _refuse_errors(checker.check(parsed, policy))
     version = Version.objects.create(
         application=application,
         number=clean,
         spec=json.loads(canonical),
         metadata=dict(metadata or {}),
-        digest=spec.version_digest(json.loads(canonical), clean, None),
+        schema_change=change,
+        digest=spec.version_digest(json.loads(canonical), clean, None, change),
         created_by=actor.name,
         answerable=actor.answerable,
         created_label=label,
     )
     version.refresh_from_db()
-    record(version.stream, "version.registered", actor, version=clean, application=key)
+    declared = {} if change == SchemaChange.NONE else {"schema_change": change}
+    record(version.stream, "version.registered", actor, version=clean, application=key, **declared)
     return version, True
 
 
@@ -78,6 +84,14 @@ def _checked(workflow: object, number: str) -> tuple[str, Workflow, bytes]:
         errors = [(".".join(filter(None, ("workflowSpec", path))), message) for path, message in error.errors]
         raise Invalid("the workflow spec cannot be used", errors=errors) from error
     return clean, parsed, canonical
+
+
+def _change(said: str) -> SchemaChange:
+    try:
+        return SchemaChange(said)
+    except ValueError:
+        known = f"must be one of {', '.join(SchemaChange)}"
+        raise Invalid(f'there is no schema change "{said[:40]}"', errors=[("schemaChange", known)]) from None
 
 
 def _refuse_errors(findings: Sequence[Finding]) -> None:
@@ -97,10 +111,12 @@ def warnings(version: Version, policy: str) -> list[Finding]:
         return [Finding("unreadable", Severity.ERROR, message, (), path) for path, message in invalid.errors]
 
 
-def _same(known: Version, canonical: bytes) -> Version:
-    if spec.canonical(known.spec) != canonical:
+def _same(known: Version, canonical: bytes, change: SchemaChange) -> Version:
+    spec_differs = spec.canonical(known.spec) != canonical
+    if spec_differs or known.schema_change != change:
+        other = "another workflow spec" if spec_differs else f"the schema change {known.schema_change}, not {change}"
         raise Conflict(
-            f"{known} is registered with another workflow spec ({known.id}): give the new content a new version",
+            f"{known} is registered with {other} ({known.id}): give the new content a new version",
             code="version_taken",
             about={"id": str(known.id)},
         )
@@ -183,7 +199,8 @@ def _attached(
         record(version.stream, "version.artifact_sent_again", actor, sha256=sha256, size=artifact.size)
     if version.artifact_id is None:
         version.artifact = artifact
-        version.digest = spec.version_digest(version.spec, version.number, sha256)
+        change = SchemaChange(version.schema_change)
+        version.digest = spec.version_digest(version.spec, version.number, sha256, change)
         version.save(update_fields=["artifact", "digest"])
         record(version.stream, "version.artifact_attached", actor, sha256=sha256, size=artifact.size)
     if signed is not None:

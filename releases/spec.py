@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from releases.checker import structure
+from releases.schema import SchemaChange
 from releases.spec_reading import Reading
 from releases.workflow import SpecInvalid, Task, Workflow, followers
 
@@ -58,9 +59,15 @@ def digest(spec: object) -> str:
     return hashlib.sha256(canonical(spec)).hexdigest()
 
 
-def version_digest(spec: object, number: str, artifact_sha256: str | None) -> str:
-    """Digest what makes a version what it is: spec, number, artifact. Metadata is no part of it."""
-    return digest({"spec": digest(spec), "version": number, "artifact": artifact_sha256 or ""})
+def version_digest(
+    spec: object, number: str, artifact_sha256: str | None, change: SchemaChange = SchemaChange.NONE
+) -> str:
+    """Digest what makes a version what it is: spec, number, artifact, schema change. Metadata is no part of it.
+
+    One without a change has the digest that it had before there was such a declaration.
+    """
+    declared = {} if change == SchemaChange.NONE else {"schemaChange": str(change)}
+    return digest({"spec": digest(spec), "version": number, "artifact": artifact_sha256 or "", **declared})
 
 
 def content(number: str, version_sha256: str) -> str:

@@ -28,6 +28,10 @@ Glass = Annotated[
     str,
     typer.Option(help="In an emergency, why it goes past gates and promotion; it starts once another has confirmed."),
 ]
+AcceptSchemaChange = Annotated[
+    bool,
+    typer.Option("--accept-schema-change", help="Take code back over a schema change; you have looked that it works."),
+]
 Metadata = Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")]
 HOUR = 3600.0
 
@@ -48,13 +52,14 @@ def deploy(
     configuration: Configuration = None,
     metadata: Metadata = None,
     break_glass: Glass = "",
+    accept_schema_change: AcceptSchemaChange = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what changes on each host.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring a version to an environment."""
     api = client.from_environment()
     body = {"versionId": version_id(api, version), "environment": environment}
-    body |= _wish("deployedBy", by, strategy, configuration)
+    body |= _wish("deployedBy", by, strategy, configuration, accept_schema_change)
     if dry_run:
         return _plan(api.post("/deployments?dryRun=true", body), as_json)
     made = api.post("/deployments", {**body, **_glass(break_glass), "metadata": labels(metadata)})
@@ -71,11 +76,13 @@ def promote(
     configuration: Configuration = None,
     metadata: Metadata = None,
     break_glass: Glass = "",
+    accept_schema_change: AcceptSchemaChange = False,
     as_json: Json = False,
 ) -> None:
     """Bring what was deployed and tested to the next environment. Gates and approvals are the environment's."""
     api = client.from_environment()
-    body = {"targetEnvironment": to, **_wish("promotedBy", by, strategy, configuration), "metadata": labels(metadata)}
+    wish = _wish("promotedBy", by, strategy, configuration, accept_schema_change)
+    body = {"targetEnvironment": to, **wish, "metadata": labels(metadata)}
     made = api.post(f"/deployments/{deployment_id(deployment)}/promote", {**body, **_glass(break_glass)})
     asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
@@ -94,15 +101,23 @@ def rollback(
             "Without an id it lists what can be undone.",
         ),
     ] = False,
+    accept_schema_change: AcceptSchemaChange = False,
     as_json: Json = False,
 ) -> None:
     """Undo a deployment. No gate, approval, freeze or queue holds it. Asking twice gives the same rollback."""
     if not (deployment or without) or (deployment and not reason.strip()):
         raise Ended(USAGE, "name the deployment and --reason; aureus status lists deployments")
     if without:
-        return offline.roll_back(deployment, reason=reason, to=to, timeout=timeout, as_json=as_json)
+        return offline.roll_back(
+            deployment,
+            reason=reason,
+            to=to,
+            timeout=timeout,
+            accept_schema_change=accept_schema_change,
+            as_json=as_json,
+        )
     api = client.from_environment()
-    body = {"reason": reason, **({"targetVersion": to} if to else {})}
+    body = {"reason": reason, "acceptSchemaChange": accept_schema_change, **({"targetVersion": to} if to else {})}
     made = api.post(f"/deployments/{deployment_id(deployment)}/rollback", body)
     asked_for(api, made, wait=wait, timeout=timeout, as_json=as_json)
 
@@ -153,9 +168,9 @@ def _tests(path: Path) -> list[Any]:
     return found["tests"] if isinstance(found, dict) and isinstance(found.get("tests"), list) else list(found)
 
 
-def _wish(label: str, by: str, strategy: str, configuration: int | None) -> dict[str, Any]:
+def _wish(label: str, by: str, strategy: str, configuration: int | None, accepted: bool) -> dict[str, Any]:
     named = {} if configuration is None else {"configurationRevision": configuration}
-    return {label: by, **({"strategy": strategy} if strategy else {}), **named}
+    return {label: by, "acceptSchemaChange": accepted, **({"strategy": strategy} if strategy else {}), **named}
 
 
 def _glass(why: str) -> dict[str, str]:
@@ -174,6 +189,7 @@ def _plan(plan: dict[str, Any], as_json: bool) -> None:
     say(f"risk: {plan['risk']}; it would need {plan['approvals']} approvals")
     for level, why in plan["riskReasons"]:
         say(f"  {level}: {why}")
+    say(plan["ifItFails"])
     for warning in plan["warnings"]:
         say()
         say(warning)
@@ -189,4 +205,6 @@ def asked_for(api: client.Api, made: dict[str, Any], *, wait: bool, timeout: flo
     if as_json:
         return answer(made)
     say(f"{made['id']}: {made['workflowId']}@{made['version']} to {made['environment']} is {made['status']}")
+    if made["plan"]["ifItFails"]:
+        say(made["plan"]["ifItFails"])
     say(f"follow it with: aureus watch {made['id']}")

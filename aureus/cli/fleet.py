@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aureus.cli.adopting import adopt
+from aureus.cli.deploying import AcceptSchemaChange
 from aureus.cli.ends import FAILED, OK, TIMED_OUT, USAGE, Ended, with_errors
 from aureus.cli.group import database, operator
 from aureus.cli.output import Json, answer, ask, say, table, warn
@@ -139,6 +140,7 @@ def converge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at the hosts, and begin nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at most.")] = 3600.0,
+    accept_schema_change: AcceptSchemaChange = False,
     as_json: Json = False,
 ) -> None:
     """Bring owed and drifted hosts where they belong. Workers carry it out, and no other host is touched."""
@@ -148,7 +150,7 @@ def converge(
 
         found = verb.look(environment, real(), host=host)
         if not dry_run:
-            found = verb.begin(found, actor=operator())
+            found = verb.begin(found, actor=operator(), accept_schema_change=accept_schema_change)
         if not as_json:
             _show_convergence(found)
         code = _wait(found, timeout, as_json) if wait else OK

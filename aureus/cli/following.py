@@ -175,7 +175,8 @@ def _code(now: Said, timed_out: bool) -> int:
 
 def _last_words(now: Said, code: int, timeout: float) -> str:
     if code == WAITING:
-        return f"{now['reason'] or 'waits for approval'}; go on afterwards with: aureus watch {now['id']}"
+        plan = f"{now['plan']['ifItFails']} " if now["plan"]["ifItFails"] else ""
+        return f"{plan}{now['reason'] or 'waits for approval'}; go on afterwards with: aureus watch {now['id']}"
     if code == TIMED_OUT:
         return f"not ended within {timeout:g} s; it goes on by itself: aureus watch {now['id']}"
     outcome = f" ({now['outcome']})" if now.get("outcome") else ""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from deployments.models import Deployment, Step
 
 
-def roll_back(deployment: str, *, reason: str, to: str, timeout: float, as_json: bool) -> None:
+def roll_back(
+    deployment: str, *, reason: str, to: str, timeout: float, accept_schema_change: bool, as_json: bool
+) -> None:
     """Begin the rollback and carry it here to its end. Without a deployment: list what can be undone."""
     name = deployment_id(deployment) if deployment else ""
     with _postgres(), database():
@@ -27,7 +29,9 @@ def roll_back(deployment: str, *, reason: str, to: str, timeout: float, as_json:
         if not name:
             return _list(offline.current(), as_json)
         actor = Actor(f"offline:{getpass.getuser()}"[:150], "system")
-        rollback, _ = lifecycle.roll_back(name, actor=actor, reason=reason, target_version=to or None)
+        rollback, _ = lifecycle.roll_back(
+            name, actor=actor, reason=reason, target_version=to or None, accept_schema_change=accept_schema_change
+        )
         if not as_json:
             say(f"{rollback.id}: back to {rollback.version.number}")
         try:

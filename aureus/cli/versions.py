@@ -26,6 +26,9 @@ def register(
     artifact: Annotated[Path | None, typer.Option(help="The archive that hosts unpack: .tar.gz, .tar.")] = None,
     created_by: Annotated[str, typer.Option(help="A label that is kept and echoed.")] = "",
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, kept with it; may be repeated.")] = None,
+    schema_change: Annotated[
+        str, typer.Option(help="What it does to its data: none, expand, contract or irreversible.")
+    ] = "none",
     key: Annotated[Path | None, typer.Option("--sign", help="Sign the archive with this SSH key.")] = None,
     signature: Annotated[Path | None, typer.Option(help="The signature of the archive that was made before.")] = None,
     as_json: Json = False,
@@ -33,7 +36,12 @@ def register(
     """Register a version, and send its archive. The same content again is the same version."""
     if (key or signature) and artifact is None:
         raise Ended(USAGE, "only an archive can be signed: name it with --artifact, or run aureus version sign")
-    body = {"workflowSpec": _json_file(spec), "version": version, "createdBy": created_by}
+    body = {
+        "workflowSpec": _json_file(spec),
+        "version": version,
+        "createdBy": created_by,
+        "schemaChange": schema_change,
+    }
     api = client.from_environment()
     if artifact is not None and not artifact.is_file():
         raise Ended(USAGE, f"there is no file {artifact}")
@@ -115,10 +123,13 @@ def list_versions(
     if as_json:
         return answer(rows)
     cells = (
-        (r["workflowId"], r["version"], r["status"], when(r["createdAt"]), r["createdBy"], _size(r), r["id"])
+        (
+            r["workflowId"], r["version"], r["status"], when(r["createdAt"]), r["createdBy"], _size(r),
+            r["schemaChange"], r["id"],
+        )
         for r in rows
-    )
-    table(("APPLICATION", "VERSION", "STATUS", "REGISTERED", "BY", "ARTIFACT", "ID"), cells)
+    )  # fmt: skip
+    table(("APPLICATION", "VERSION", "STATUS", "REGISTERED", "BY", "ARTIFACT", "SCHEMA", "ID"), cells)
 
 
 @app.command()

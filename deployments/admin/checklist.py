@@ -21,9 +21,10 @@ from aureus.journal.actor import Actor
 from aureus.journal.refusals import Refused
 from deployments.checklist import gates_of, items
 from deployments.models import Installation
+from deployments.policy import Policy
 from deployments.snapshot import policy_of
 from releases import evidence, waiving
-from releases.gates import PRESETS, WAIVABLE
+from releases.gates import GATES, PRESETS, WAIVABLE
 from releases.models import Version
 from releases.reports.statements import ATTESTATIONS
 
@@ -129,11 +130,16 @@ def _page(request: HttpRequest, site: AdminSite, version_id: UUID) -> HttpRespon
             "items": listed,
             "done": sum(item.done for item in listed),
             "preset": policy_of(to).gates,
-            "gates": [(one, one.name in PRESETS[policy_of(to).gates], one.name in WAIVABLE) for one in checks.values()],
+            "gates": [(one, _demands(policy_of(to), one.name), one.name in WAIVABLE) for one in checks.values()],
             "may_waive": request.may("version-waivers", to.environment.name),  # type: ignore[attr-defined]
             "may_attest": bool(request.actor.holds() & evidence.ATTEST),  # type: ignore[attr-defined]
         }
     return render(request, "deployments/checklist.html", {**site.each_context(request), **about})
+
+
+def _demands(policy: Policy, gate: str) -> bool:
+    """What is no gate of any preset is asked for only where it is demanded."""
+    return gate in PRESETS[policy.gates] or gate not in GATES
 
 
 def _places(version: Version) -> list[Installation]:

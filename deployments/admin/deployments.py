@@ -169,7 +169,9 @@ class DeploymentAdmin(ReadOnly):
     @staticmethod
     def _done(request: HttpRequest, deployment: Deployment, verb: Verb, form: Say, back: str) -> HttpResponse:
         said = {verb.reason: form.cleaned_data["reason"]}
-        said |= {name: form.cleaned_data[name] for name in ("target", "plan_hash") if name in form.cleaned_data}
+        said |= {
+            name: form.cleaned_data[name] for name in ("target", "plan_hash", "accept") if name in form.cleaned_data
+        }
         try:
             result = verb.call(deployment.pk, actor=request.actor, **said)  # type: ignore[attr-defined]
         except Refused as refusal:

@@ -32,8 +32,9 @@ class Verb:
     danger: bool = False
 
 
-def _roll_back(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
-    return lifecycle.roll_back(pk, actor=actor, reason=reason, target_version=target or None)[0]  # type: ignore[arg-type]
+def _roll_back(pk: object, *, actor: Actor, reason: str, target: str = "", accept: bool = False) -> Deployment:
+    to = target or None
+    return lifecycle.roll_back(pk, actor=actor, reason=reason, target_version=to, accept_schema_change=accept)[0]  # type: ignore[arg-type]
 
 
 def _exclude(pk: object, *, actor: Actor, reason: str, target: str = "") -> Deployment:
@@ -88,7 +89,13 @@ VERBS = {
         "Go on to the end without being watched on the way. Every host is proven healthy still.",
         danger=True,
     ),
-    "abort": Verb("Abort", OPEN, lifecycle.abort, "Stop. What was changed goes back.", danger=True),
+    "abort": Verb(
+        "Abort",
+        OPEN,
+        lifecycle.abort,
+        "Stop. What was changed goes back, unless its schema change forbids it.",
+        danger=True,
+    ),
     "abandon": Verb(
         "Abandon",
         OPEN,
@@ -126,6 +133,7 @@ class Say(forms.Form):
 
     reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), max_length=2000)
     target = forms.CharField(widget=UnfoldAdminTextInputWidget(), max_length=128, required=False)
+    accept = forms.BooleanField(required=False, label="Over a schema change too, if one lies between")
     plan_hash = forms.CharField(widget=forms.HiddenInput(), max_length=64, required=False)
 
     def __init__(self, *args: Any, name: str, verb: Verb, next_up: str = "", saw: str = "", **more: Any) -> None:
@@ -134,6 +142,8 @@ class Say(forms.Form):
             self.fields["plan_hash"].initial = saw
         else:
             del self.fields["plan_hash"]
+        if name != "rollback":
+            del self.fields["accept"]
         self.fields["reason"].required = verb.demanded
         self.fields["reason"].label = verb.reason.capitalize()
         if name not in TARGETS:

@@ -45,6 +45,15 @@ class Glass(Words):
         )  # fmt: skip
 
 
+class Accepted(serializers.BooleanField):
+    """A person's word that code may go back over a schema change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False, default=False, help_text="Code may go back over a schema change: docs/schema-changes.md."
+        )
+
+
 class DeployBody(Body):
     versionId = serializers.UUIDField()
     environment = Line(max_length=60)
@@ -52,6 +61,7 @@ class DeployBody(Body):
     strategy = Strategy()
     configurationRevision = Revision()
     breakGlass = Glass()
+    acceptSchemaChange = Accepted()
     metadata = FreeObject(required=False, default=dict)
 
 
@@ -61,12 +71,14 @@ class PromoteBody(Body):
     strategy = Strategy()
     configurationRevision = Revision()
     breakGlass = Glass()
+    acceptSchemaChange = Accepted()
     metadata = FreeObject(required=False, default=dict)
 
 
 class RollbackBody(Body):
     reason = Words()
     targetVersion = Line(max_length=128, required=False, allow_null=True, default=None)
+    acceptSchemaChange = Accepted()
 
 
 class RollbackByBody(RollbackBody):
@@ -115,5 +127,5 @@ def wish_of(asked: dict, label: str) -> Wish:
     """What a request says beside what and where."""
     return Wish(
         strategy=asked["strategy"], configuration=asked["configurationRevision"], label=asked[label],
-        metadata=asked["metadata"], break_glass=asked["breakGlass"],
+        metadata=asked["metadata"], break_glass=asked["breakGlass"], accept_schema_change=asked["acceptSchemaChange"],
     )  # fmt: skip

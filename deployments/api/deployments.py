@@ -64,6 +64,7 @@ def _planned(plan: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         "planHash": plan["plan_hash"], "lossless": plan["lossless"], "warnings": plan["warnings"],
+        "ifItFails": plan["intent"]["if_it_fails"],
         "intent": plan["intent"], "stages": stages, "targets": plan["targets"], "risk": plan["risk"],
         "riskReasons": plan["risk_reasons"], "approvals": plan["approvals"],
     }  # fmt: skip
@@ -112,6 +113,7 @@ class RollbackNamedInBody(APIView):
 
 def _roll_back(request: Request, deployment_id: UUID, asked: dict[str, Any]) -> Response:
     rollback, is_new = lifecycle.roll_back(
-        deployment_id, actor=actor_of(request), reason=asked["reason"], target_version=asked["targetVersion"]
-    )
+        deployment_id, actor=actor_of(request), reason=asked["reason"], target_version=asked["targetVersion"],
+        accept_schema_change=asked["acceptSchemaChange"],
+    )  # fmt: skip
     return Response(shown(rollback), status=201 if is_new else 200)

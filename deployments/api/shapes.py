@@ -68,6 +68,7 @@ class StageShape(Shape):
 class PlanShape(Shape):
     hash = serializers.CharField()
     lossless = serializers.BooleanField(help_text="Whether moving its traffic loses no request, with this balancer.")
+    ifItFails = serializers.CharField(help_text="Where a failure leads; a rollback's plan says nothing.")
     intent = serializers.JSONField(help_text="What people approve.")
     stages = StageShape(many=True)
 
@@ -208,6 +209,7 @@ class WholeDeploymentShape(DeploymentShape):
         plan = {
             "hash": deployment.plan_hash,
             "lossless": is_lossless(deployment.installation),
+            "ifItFails": deployment.intent.get("if_it_fails", ""),
             "intent": deployment.intent,
             "stages": list(stages.values()),
         }
@@ -347,6 +349,7 @@ class DryRunShape(Shape):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What is not refused, such as a number that says less than it changes."
     )
+    ifItFails = serializers.CharField(help_text="Where a failure leads.")
     intent = serializers.JSONField()
     risk = serializers.CharField(help_text="low, medium, high or critical")
     riskReasons = serializers.JSONField(help_text="[level, why] for each that speaks for one, the highest first.")

@@ -37,6 +37,7 @@ class NoteShape(serializers.Serializer):
     evidence = serializers.ListField(child=serializers.CharField())
     waived = serializers.ListField(child=serializers.CharField())
     withdrawn = serializers.CharField(allow_null=True, help_text="Why; null: it was not.")
+    schemaChange = serializers.CharField()
 
 
 class NotesShape(serializers.Serializer):

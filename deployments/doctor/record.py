@@ -11,7 +11,7 @@ from deployments.engine.status import OPEN
 from deployments.lifecycle import current_of
 from deployments.models import Environment, Incident, Installation, Step
 from deployments.policy import Policy, PolicyError, parse
-from deployments.proven import goods
+from deployments.proven import within_reach
 from releases import signing
 
 
@@ -76,7 +76,7 @@ def installations() -> Iterator[Finding]:
 
 def _way_back(about: str, installation: Installation) -> Iterator[Finding]:
     current = current_of(installation)
-    others = [good for good in goods(installation) if current is None or good != current.content]
+    others = [good for good in within_reach(installation) if current is None or good != current.content]
     if current is None:
         yield ok(about, "nothing is deployed yet")
     elif not others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -192,14 +193,23 @@ class FakeHosts:
             return _restart(machine, here, site.slot, content, (key, fence))
 
     def once(
-        self, host: HostAddress, site: Site, content: str, command: str, *, fence: int, key: str, deadline: float
+        self,
+        host: HostAddress,
+        site: Site,
+        content: str,
+        command: str,
+        *,
+        fence: int,
+        key: str,
+        deadline: float,
+        in_root: bool = False,
     ) -> Answer:
-        """Runs the command on this machine, where the content's folder is there in it."""
+        """Runs the command on this machine, where that folder is there in it."""
         _demand_content(content)
         with self._change(host, site.root, "once", fence, key) as (machine, here):
             if key in here.running:
                 here.running[key] = (fence, *here.running[key][1:])
-            return self._command(host, site, machine, "once", content, command, (key, fence), deadline)
+            return self._command(host, site, machine, "once", content, command, (key, fence), deadline, in_root)
 
     def beside(self, host: HostAddress, site: Site, command: str, *, key: str, deadline: float) -> Answer:
         """Runs the command on this machine, where the folder of what is live is there in it."""
@@ -219,6 +229,7 @@ class FakeHosts:
         command: str,
         act: tuple[str, int],
         deadline: float,
+        in_root: bool = False,
     ) -> Answer:
         key, here = act[0], machine.site(site.root)
         if key in here.running:
@@ -229,11 +240,13 @@ class FakeHosts:
             return Answer("already", "it was done before", kept.data if isinstance(kept, Answer) else {})
         if results:
             raise ActRefused(f"host {host.name}: it was begun before and has not ended well", code="broke_off")
+        if verb == "once" and not in_root and not here.holds(content):
+            raise ActRefused(f"host {host.name}: {content} is not complete on this host", code="incomplete")
         here.note(*act, verb, content, "started")
         if machine.once_hangs:
             here.running[key] = (act[1], verb, content)
             return Answer("running", "the command goes on")
-        return _kept(here, key, _carry_out(host, site, here, verb, content, command, act, deadline))
+        return _kept(here, key, _carry_out(host, site, here, verb, content, command, act, deadline, in_root))
 
     def adopt(
         self, host: HostAddress, site: Site, content: str, *, expected: str | None, fence: int, key: str
@@ -457,11 +470,14 @@ def _carry_out(
     command: str,
     act: tuple[str, int],
     deadline: float,
+    in_root: bool,
 ) -> Answer:
-    folder = Path(site.root) / "releases" / content
+    release = Path(site.root) / "releases" / content
+    folder = Path(site.root) if in_root else release
     cwd = folder if folder.is_dir() else None
+    words, told = ["sh", "-c", command], _told(site, content, act[0], release)
     try:
-        done = subprocess.run(["sh", "-c", command], cwd=cwd, capture_output=True, timeout=deadline, check=False)
+        done = subprocess.run(words, cwd=cwd, env=os.environ | told, capture_output=True, timeout=deadline, check=False)
     except subprocess.TimeoutExpired:
         here.note(*act, verb, content, "timed_out")
         raise ActTimedOut(f"host {host.name}: the act did not end within its deadline", code="deadline") from None
@@ -472,6 +488,17 @@ def _carry_out(
         raise ActFailed(sentence, code="command_failed", detail=said)
     here.note(*act, verb, content, "done")
     return Answer("done", "the command has ended", said)
+
+
+def _told(site: Site, content: str, key: str, release: Path) -> dict[str, str]:
+    """What a command finds in its environment."""
+    return {
+        "AUREUS_ROOT": site.root,
+        "AUREUS_CONTENT": content,
+        "AUREUS_VERSION": content[:-13],
+        "AUREUS_RELEASE": str(release),
+        "AUREUS_DEPLOYMENT": key.split(":")[0],
+    }
 
 
 def _kept(here: FakeSite, key: str, answer: Answer) -> Answer:

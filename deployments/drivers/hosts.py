@@ -189,9 +189,18 @@ class Hosts(Protocol):
         ...
 
     def once(
-        self, host: HostAddress, site: Site, content: str, command: str, *, fence: int, key: str, deadline: float
+        self,
+        host: HostAddress,
+        site: Site,
+        content: str,
+        command: str,
+        *,
+        fence: int,
+        key: str,
+        deadline: float,
+        in_root: bool = False,
     ) -> Answer:
-        """Run a shell command in the folder of a prepared content, at most once for this key.
+        """Run a shell command in the folder of a prepared content, or in the root, at most once for this key.
 
         `data["said"]` is the end of what it wrote. While it runs the same key answers `running`, afterwards `already`.
         Raises ActFailed (command_failed), ActTimedOut, and ActRefused (broke_off) where it was begun before and has

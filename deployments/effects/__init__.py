@@ -34,6 +34,7 @@ RUN: dict[str, Callable[[Work], Answer]] = {
     "shift": on_balancer.shift,
     "backup": on_version.backup,
     "migrate": on_version.migrate,
+    "hook": on_version.hook,
     "watch": on_version.watch,
     "confirm": on_version.confirm,
     "rest": on_version.rest,

@@ -18,7 +18,7 @@ from deployments.engine.way_back import way_back
 from deployments.fleet_holds import hold_for_future_fence
 from deployments.models import Endpoint
 from deployments.outside import files_of, variables_of
-from deployments.proven import goods
+from deployments.proven import within_reach
 from releases.spec import number_of
 
 LOOK_EVERY = 0.2
@@ -86,7 +86,7 @@ def _way_back(work: Work) -> str:
     if work.target.back_content:
         return work.target.back_content
     running, to = work.target.from_content or None, work.target.to_content
-    return way_back(goods(work.installation), from_content=running, to_content=to) or ""
+    return way_back(within_reach(work.installation), from_content=running, to_content=to) or ""
 
 
 def _send(work: Work, content: str, facts: HostFacts | None = None) -> HostAnswer:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from aureus import clock
 from deployments import smoke as smoke_tests
 from deployments.drivers import ActFailed, ActRefused, ActTimedOut
+from deployments.drivers.errors import SecretRefused
 from deployments.effects.work import Work
 from deployments.engine.settle import Answer, failed, passed, pending
+from deployments.engine.stages import HOOK_WITHIN
 from deployments.engine.status import TargetState
 from deployments.lifecycle import windows
 from deployments.models import Step
 from deployments.outside import address_of, site_of
+from deployments.secrets import without_secrets
 from health.models import Window
 
 
@@ -74,34 +79,77 @@ def migrate(work: Work) -> Answer:
     return _once(work, work.installation.migrate_command)
 
 
+def hook(work: Work) -> Answer:
+    """A command of the installation around a step, once on this host. Without a release yet it runs in the root."""
+    name, command = work.step.input["hook"], work.installation.options.get("hooks", {}).get(work.step.input["hook"], "")
+    if not command:
+        return passed("it is not declared any more", rule="hook")
+    mends = work.deployment.is_rollback or work.deployment.is_convergence
+    if mends and (why := _nothing_to_do(work, name)):
+        return passed(why, rule="hook")
+    return _once(work, command, in_root=name in ("before_deployment", "before_prepare"), most=HOOK_WITHIN)
+
+
+def _nothing_to_do(work: Work, name: str) -> str:
+    """Why a host that goes back has no use for a hook: it is left as it is, or behind. "" where it has."""
+    host = work.step.input["endpoint"]
+    target = work.targets[host]
+    if target.state == TargetState.OWED or not target.to_content:
+        return f"{host} does not go back"
+    if name == "before_activate":
+        runs, health = work.at(host)
+        unchanged = runs == target.to_content and health is not None and health.healthy
+    else:
+        activation = work.deployment.steps.filter(kind="activate", target=host).first()
+        unchanged = activation is None or activation.rule == "look"
+    return f"{host} was never changed" if unchanged else ""
+
+
 ENDED_BADLY = frozenset({"command_failed", "broke_off", "deadline"})
 """What a host says of a command that was begun and whose end a person has to judge."""
+KEPT = 2000
+"""Bytes of a command's output that a host sends: its end."""
 
 
-def _once(work: Work, command: str) -> Answer:
+def _once(work: Work, command: str, *, in_root: bool = False, most: float = math.inf) -> Answer:
     """An act of the host like a restart: it outlives this worker, and its name lets it be begun once.
 
-    A person who lets it run again after it ended badly gives it another name.
+    A person who lets it run again after it ended badly gives it another name. most: seconds it may take.
     """
-    name, run = work.step.input["endpoint"], work.step.output.get("run", 1)
+    name, run = work.step.target or work.step.input["endpoint"], work.step.output.get("run", 1)
     endpoint, content = work.targets[name].endpoint, work.targets[name].to_content
+    what = work.step.input.get("hook", work.step.kind).replace("_", " ")
     left = (work.step.deadline_at - clock.now()).total_seconds() if work.step.deadline_at else work.step.within
     try:
         answer = work.outside.hosts.once(
             address_of(endpoint.host), site_of(endpoint), content, command,
-            fence=work.fence, key=f"{work.key}:{run}", deadline=max(1.0, left - 5),
+            fence=work.fence, key=f"{work.key}:{run}", deadline=max(1.0, min(left - 5, most)), in_root=in_root,
         )  # fmt: skip
     except (ActFailed, ActRefused, ActTimedOut) as error:
         if error.code not in ENDED_BADLY:
             raise
-        said = str(error.detail.get("said", "")).strip()
+        said = _kept(work, error.detail)
         why = f"{error.sentence}{': ' if said else ''}{said[-1000:]}"
         return failed(why, permanent=True, rule=work.step.kind, output={"run": run + 1, "said": said})
     if answer.state == "running":
         again = clock.now() + timedelta(seconds=1)
-        return pending(f"{name}: {work.step.kind} goes on", again, rule=work.step.kind, output={"run": run})
-    said = str(answer.data.get("said", "")).strip()
-    return passed(f"{name}: {work.step.kind} done", rule=work.step.kind, output={"run": run, "said": said})
+        return pending(f"{name}: {what} goes on", again, rule=work.step.kind, output={"run": run})
+    said = _kept(work, answer.data)
+    return passed(f"{name}: {what} done", rule=work.step.kind, output={"run": run, "said": said})
+
+
+def _kept(work: Work, told: Mapping[str, Any]) -> str:
+    """The end of what a command wrote, without the secrets that it was given."""
+    said = str(told.get("said", "")).strip()
+    used = work.deployment.configuration
+    if not said or used is None:
+        return said
+    if len(said.encode()) > KEPT - 200:
+        said = said.partition("\n")[2]  # only the end was kept, and what is cut within a secret shows a part of it
+    try:
+        return without_secrets(said, used.variables)
+    except SecretRefused:
+        return "(not kept: it may hold a secret, and the secrets cannot be read now)"
 
 
 def smoke(work: Work) -> Answer:

@@ -90,11 +90,15 @@ class Work:
             url, content if proves else None, field=installation.version_field if proves else "", timeout=3.0
         )
 
+    def at(self, name: str) -> tuple[str | None, HealthAnswer | None]:
+        """What one of the hosts runs, and how it is with that, seen now."""
+        endpoint = self.targets[name].endpoint
+        content = self.outside.hosts.facts(address_of(endpoint.host), site_of(endpoint)).current
+        return content, self.health(endpoint, content) if content else None
+
     def look(self, *, serving: bool | None = None) -> tuple[Observation, HealthAnswer | None]:
         """What the step's host runs and how it is, seen now."""
-        facts = self.outside.hosts.facts(self.address, self.site)
-        content = facts.current
-        health = self.health(self.endpoint, content) if content else None
+        content, health = self.at(self.target.name)
         healthy = health.healthy if health else False
         seen = Observation(self.target.name, True, content, healthy, serving, health.why if health else "nothing runs")
         return seen, health

@@ -264,6 +264,8 @@ def _waits(step: Step) -> bool:
 def _completed(d: Deployment) -> Finish:
     owed = sorted(d.owed | left_behind(d))
     without = f"; owed: {', '.join(owed)}" if owed else ""
+    if undone := [_stage(d, s.stage).name for s in d.steps if s.status is StepStatus.FAILED and s.target is None]:
+        without += f"; failed, and nothing depends on it: {', '.join(undone)}"
     claimed = [t for t in d.targets if t.claimed]
     # Those that were to serve count; where all of it was about the side that rests, that side does.
     if owed and all(t.endpoint in owed for t in [t for t in claimed if not t.resting] or claimed):

@@ -9,7 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from deployments.engine.facts import OnFailure
-from deployments.engine.stages import TRANSFER_WITHIN, PlannedStage, PlannedStep, Site, each, part_stages
+from deployments.engine.stages import (
+    HOOK_WITHIN,
+    TRANSFER_WITHIN,
+    PlannedStage,
+    PlannedStep,
+    Site,
+    each,
+    hook_stages,
+    part_stages,
+)
 from deployments.engine.strategies import Options, Part, parts_of
 
 
@@ -18,11 +27,17 @@ def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...
     parts = parts_of(strategy, site.fleet, options)
     borne = options.max_failures
     changing = tuple(name for part in parts for name in part.endpoints)
+    everybody = PlannedStage("", (), max_failures=borne)
+    prepared = [name for name in site.endpoints if name in changing]
     stages = [
-        each("check", site.endpoints, PlannedStage("check every host", (), max_failures=borne)),
-        _prepare([name for name in site.endpoints if name in changing], borne),
+        each("check", site.endpoints, replace(everybody, name="check every host")),
+        *_around(site, "before_deployment", changing[0], OnFailure.ROLL_BACK),
+        *hook_stages(site, "before_prepare", prepared, everybody),
+        _prepare(prepared, borne),
+        *hook_stages(site, "after_prepare", prepared, everybody),
         *(_once(kind, changing[0]) for kind in site.once),
     ]
+    before = len(stages)
     for number, part in enumerate(parts, start=1):
         # Hosts that may fail, and those that never served, are not demanded; but never is the last one taken out.
         floor = max(1, part.min_serving - borne - site.idle) if part.min_serving else 0
@@ -30,7 +45,18 @@ def plan(site: Site, strategy: str, options: Options) -> tuple[PlannedStage, ...
         stages += part_stages(site, replace(part, min_serving=floor), guard.name, guard)
     if site.smoke:
         stages.append(PlannedStage("smoke tests", (PlannedStep("smoke"),), lane="watch"))
-    return tuple(stages)
+    if site.one_way:
+        # Older code does not go back over what `migrate` has done: a person says what becomes of a failure.
+        stages[before:] = [replace(stage, on_failure=OnFailure.HOLD) for stage in stages[before:]]
+    return (*stages, *_around(site, "after_deployment", changing[0], OnFailure.GO_ON))
+
+
+def _around(site: Site, hook: str, name: str, on_failure: OnFailure) -> list[PlannedStage]:
+    """Once for the whole deployment, on one host. What fails when all is done is told, and undoes nothing."""
+    if hook not in site.hooks:
+        return []
+    step = PlannedStep("hook", within=HOOK_WITHIN, input={"hook": hook, "endpoint": name})
+    return [PlannedStage(hook.replace("_", " "), (step,), on_failure=on_failure)]
 
 
 def _label(part: Part, number: int, parts: int) -> str:
@@ -52,10 +78,14 @@ def _once(kind: str, name: str) -> PlannedStage:
 
 
 def intent(**parts: Any) -> dict[str, Any]:
-    """What people approve: version and configuration digest, hosts, strategy, tests, revision of the policy, way back,
-    risk.
+    """What people approve: version and configuration digest, hosts, strategy, tests, policy revision, way back, risk.
+
+    one_way: what it does to its data lets the code of before not go back by itself. if_it_fails: where a failure leads.
     """
-    wanted = {"version", "configuration", "hosts", "strategy", "options", "tests", "revision", "way_back", "risk"}
+    wanted = {
+        "version", "configuration", "hosts", "strategy", "options", "tests", "revision", "way_back", "risk", "one_way",
+        "if_it_fails",
+    }  # fmt: skip
     if set(parts) != wanted:
         raise ValueError(f"an intent has exactly the parts {', '.join(sorted(wanted))}")
     return parts

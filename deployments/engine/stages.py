@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ PATIENCE = 600.0
 """Seconds after which a host that stays out of reach is owed and a rollback ends without it (design section 4)."""
 
 QUICK, HEALTHY_WITHIN, DRAIN_WITHIN, TRANSFER_WITHIN = 120.0, 120.0, 60.0, 1800.0
+HOOK_WITHIN = 300.0
+"""Seconds that a hook may take; in a rollback no longer than a restart."""
 DAY = 86_400.0
 FOR_PEOPLE = 365 * DAY
 """Seconds that a step waits for a person: it is for people to end it, and it is watched meanwhile."""
@@ -51,6 +53,7 @@ class Site:
     once: commands run once on one host between prepare and activate, by kind (backup, migrate).
     idle: hosts that serve nothing yet: they cannot be counted on while others are out. zones, sick, owed: what a
     strategy orders hosts by. sides, serving: the slot of each endpoint where there are two sides, and who has traffic.
+    hooks: those of HOOKS that are declared. one_way: what `migrate` does leaves no way back to the code of before.
     """
 
     endpoints: tuple[str, ...]
@@ -65,6 +68,8 @@ class Site:
     owed: tuple[str, ...] = ()
     sides: Mapping[str, str] = field(default_factory=dict)
     serving: tuple[str, ...] = ()
+    hooks: Collection[str] = ()
+    one_way: bool = False
 
     @property
     def fleet(self) -> Fleet:
@@ -82,6 +87,23 @@ def like(guard: PlannedStage, name: str, steps: tuple[PlannedStep, ...] = (), *,
 def each(kind: str, endpoints: Sequence[str], stage: PlannedStage, within: float = QUICK) -> PlannedStage:
     """The same step for each of them, side by side."""
     return like(stage, stage.name, tuple(PlannedStep(kind, name, within=within) for name in endpoints))
+
+
+HOOKS = tuple(f"{when}_{what}" for what in ("deployment", "prepare", "activate") for when in ("before", "after"))
+"""Commands of an installation around a step of each host, and once around the whole."""
+
+
+def hook_stages(site: Site, hook: str, names: Sequence[str], guard: PlannedStage) -> list[PlannedStage]:
+    """The hook on each of these hosts; its failure is the host's. In a rollback it keeps nobody from going back."""
+    if hook not in site.hooks or not names:
+        return []
+    title = hook.replace("_", " ")
+    if guard.lane == "rollback":
+        # No host of its own, so that its failure makes none owed.
+        steps = (PlannedStep("hook", input={"hook": hook, "endpoint": name}) for name in names)
+        return [replace(like(guard, title, tuple(steps)), patience=0.0)]
+    steps = (PlannedStep("hook", name, within=HOOK_WITHIN, input={"hook": hook}) for name in names)
+    return [like(guard, title, tuple(steps))]
 
 
 def part_stages(
@@ -108,10 +130,12 @@ def _changed(site: Site, part: Part, guard: PlannedStage, within: float, *, out:
         take_out = PlannedStep("take_out", removes=names, input=leaving, within=within or QUICK)
         stages.append(like(guard, "out of the balancer", (take_out,), min_serving=part.min_serving))
         stages.append(_drained(site, names, guard, within))
+    stages += hook_stages(site, "before_activate", names, guard)
     in_place = not (out or leaves)
     restarts = tuple(PlannedStep("activate", name, (name,) if in_place else (), within or QUICK) for name in names)
     stages.append(like(guard, "activated", restarts, min_serving=part.min_serving if in_place else 0))
     stages.append(each("verify", names, like(guard, "healthy"), within or site.healthy_within))
+    stages += hook_stages(site, "after_activate", names, guard)
     if part.resting and site.smoke and guard.lane == "deploy":
         stages.append(PlannedStage("smoke tests before it serves", (PlannedStep("smoke", input=group),), lane="watch"))
     return stages

@@ -48,9 +48,9 @@ def look(environment: str, outside: Outside, *, host: str = "") -> list[Converge
     return [_look(one, outside, host) for one in find(environment, host)]
 
 
-def begin(found: Sequence[Convergence], *, actor: Actor) -> list[Convergence]:
+def begin(found: Sequence[Convergence], *, actor: Actor, accept_schema_change: bool = False) -> list[Convergence]:
     """Begin one deployment for each installation that has hosts astray. Workers carry them on."""
-    return [_begin(one, actor) if one.astray and not one.why else one for one in found]
+    return [_begin(one, actor, accept_schema_change) if one.astray and not one.why else one for one in found]
 
 
 def _look(installation: Installation, outside: Outside, host: str) -> Convergence:
@@ -70,11 +70,13 @@ def _why_none(seen: Sequence[Seen]) -> str:
     return "" if any(one.astray for one in seen) else "every host that was reached is where it belongs"
 
 
-def _begin(found: Convergence, actor: Actor) -> Convergence:
+def _begin(found: Convergence, actor: Actor, accepted: bool) -> Convergence:
     names = [one.endpoint.name for one in found.astray]
     reason = "; ".join(_why(one) for one in found.astray)
     try:
-        deployment = lifecycle.converge(found.installation, names, actor=actor, reason=reason)
+        deployment = lifecycle.converge(
+            found.installation, names, actor=actor, reason=reason, accept_schema_change=accepted
+        )
     except Refused as error:
         return Convergence(found.installation, found.seen, None, error.sentence)
     return Convergence(found.installation, found.seen, deployment)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from deployments import policy as policies
 from deployments.drivers import Site, balancers
 from deployments.drivers.sites import ConfigInvalid
+from deployments.engine.stages import HOOKS
 from deployments.engine.strategies import MAIN, SIDES, STRATEGIES, Fleet, Unfit, parts_of
 from deployments.fleet.environments import POLICY, DeclaredEnvironment, plain
 from deployments.fleet.fields import PATH, Fields
@@ -60,6 +61,7 @@ class DeclaredInstallation:
     journal: bool = False
     queries: Mapping[str, str] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
+    hooks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -70,7 +72,12 @@ class DeclaredInstallation:
     @property
     def options(self) -> dict[str, Any]:
         """What is kept together, since few installations have it."""
-        few = {"sticky": self.sticky, "halt": self.halt, "commands": dict(self.commands)}
+        few = {
+            "sticky": self.sticky,
+            "halt": self.halt,
+            "commands": dict(self.commands),
+            "hooks": dict(self.hooks),
+        }
         return self.sources | {name: value for name, value in few.items() if value}
 
     def places(self) -> Iterator[tuple[str, str, int]]:
@@ -121,6 +128,7 @@ def read(row: Fields, environments: Mapping[str, DeclaredEnvironment]) -> Declar
         journal=row.truth("journal"),
         queries=row.mapping("queries"),
         commands=_commands(row),
+        hooks=_hooks(row),
     )
     row.end()
     if row.usable:
@@ -176,6 +184,15 @@ def _pools(row: Fields) -> dict[str, tuple[str, ...]]:
     if given and (set(given) != set(SIDES) or not all(found.values())):
         row.wrong("pools", "must name the hosts of blue and of green, such as {blue: [web-1], green: [web-2]}")
     return found
+
+
+def _hooks(row: Fields) -> dict[str, str]:
+    """The command of each hook."""
+    given = row.mapping("hooks")
+    commands = Fields(given, row.at("hooks"), row.errors)
+    found = {name: commands.text(name, most=500) for name in HOOKS if name in given}
+    commands.end(HOOKS)
+    return {name: command for name, command in found.items() if command}
 
 
 def _overrides(row: Fields, environment: DeclaredEnvironment | None) -> dict[str, Any]:

@@ -68,7 +68,7 @@ is_word() {
 
 parse() {
   fence=0 key='' content='' slot=main expected='' deadline=60 wait=10 sha256='' size=0 unpacked=0 files=0 workflow=0 env=''
-  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no command='' base='' copies=0 manifest=''
+  unit='' restart='' halt='' port='' log='' lines=50 keep=' ' path='' again=no command='' base='' copies=0 manifest='' folder=release
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || refuse usage "$1 needs a value"
     case $1 in
@@ -76,7 +76,7 @@ parse() {
       --deadline) deadline=$2 ;; --wait) wait=$2 ;; --sha256) sha256=$2 ;; --size) size=$2 ;; --unpacked) unpacked=$2 ;;
       --files) files=$2 ;; --workflow) workflow=$2 ;; --env) env=$2 ;; --unit) unit=$2 ;; --restart) restart=$2 ;; --port) port=$2 ;;
       --log) log=$2 ;; --lines) lines=$2 ;; --keep) keep="$keep$2 " ;; --path) path=$2 ;;
-      --again) again=$2 ;; --halt) halt=$2 ;; --command) command=$2 ;;
+      --again) again=$2 ;; --halt) halt=$2 ;; --command) command=$2 ;; --folder) folder=$2 ;;
       --base) base=$2 ;; --copies) copies=$2 ;; --manifest) manifest=$2 ;;
       *) refuse usage "unknown option $1" ;;
     esac
@@ -500,13 +500,20 @@ point_slot() { # the switch itself
   [ -L "$root/current" ] || ln -s "slots/$slot" "$root/current"
 }
 
+tell() { # what a command of the installation finds in its environment
+  AUREUS_ROOT=$root AUREUS_CONTENT=$content AUREUS_VERSION=${content%-*} AUREUS_RELEASE=$root/releases/$content
+  export AUREUS_ROOT AUREUS_CONTENT AUREUS_VERSION AUREUS_RELEASE
+  [ "$fence" -eq 0 ] || { AUREUS_DEPLOYMENT=${key%%:*} && export AUREUS_DEPLOYMENT; }
+  show_env
+}
+
 run_app() { # restart|stop: the unit, or the installation's own command
   own=$restart
   [ "$1" = restart ] || own=$halt
   cd "$root" || return 1
-  AUREUS_ROOT=$root AUREUS_SLOT=$slot AUREUS_CONTENT=$content AUREUS_RELEASE=$root/releases/$content
-  export AUREUS_ROOT AUREUS_SLOT AUREUS_CONTENT AUREUS_RELEASE
-  show_env
+  AUREUS_SLOT=$slot
+  export AUREUS_SLOT
+  tell
   if [ -n "$own" ]; then
     exec sh -c "$own"
   elif [ -n "$unit" ] && [ "$(id -u)" -eq 0 ]; then
@@ -624,15 +631,13 @@ never_begun() { # VERB: under the lock, a command is never begun a second time b
   ! noted "$1" started || refuse broke_off 'it was begun before and has not ended well: find out how far it came' "$(said "$acts/$key")"
 }
 
-carry_out() { # RELEASE: register, then run the command in its folder
+carry_out() { # FOLDER: register, then run the command there
   register
   trap interrupted TERM INT HUP
   note started
   unlock
   cd "$1" || fail no_release "$1 cannot be entered"
-  AUREUS_ROOT=$root AUREUS_CONTENT=$content AUREUS_RELEASE=$1
-  export AUREUS_ROOT AUREUS_CONTENT AUREUS_RELEASE
-  show_env
+  tell
   sh -c "$command" </dev/null >"$registered/output" 2>&1 &
   wait $!
   status=$?
@@ -644,11 +649,12 @@ carry_out() { # RELEASE: register, then run the command in its folder
   finish 'done' '' 'the command has ended' "$(said "$registered")"
 }
 
-once_now() { # a backup or a migration
+once_now() { # a backup, a migration or a hook
   lock
   goes_on
   raise_fence
   never_begun once
+  [ "$folder" = release ] || carry_out "$root"
   is_complete "$root/releases/$content" || refuse incomplete "$content is not complete on this host: prepare it again"
   carry_out "$root/releases/$content"
 }

@@ -15,15 +15,17 @@ from aureus.journal.plain import plain
 from aureus.journal.refusals import NotFound
 from deployments import holding, identity
 from deployments.engine import decide as core
+from deployments.engine.facts import OnFailure
+from deployments.engine.facts import Stage as StageFacts
 from deployments.engine.facts import Step as StepFacts
 from deployments.engine.settle import Answer, Observation, Result, after, given_up
 from deployments.engine.status import OPEN, Outcome, Status, StepStatus, TargetState
 from deployments.engine.strategies import Unfit
 from deployments.lifecycle import passing, rows, windows
-from deployments.lifecycle.ending import finish, owe
-from deployments.lifecycle.moves import locked, move
+from deployments.lifecycle.ending import finish, owe, what_now
+from deployments.lifecycle.moves import locked, move, page
 from deployments.models import Approval, Deployment, Endpoint, Environment, Installation, Step, Target
-from deployments.proven import held_goods
+from deployments.proven import held_within_reach
 from deployments.snapshot import WAITING, back_for, broken, facts_of, policy_of, revisions
 
 SIDE_BY_SIDE = 16
@@ -166,12 +168,13 @@ def _holds_at_start(installation: Installation) -> tuple[object, ...]:
 
 
 def _refresh_way_back(deployment: Deployment) -> None:
-    """What became good, or was withdrawn, since the plan was made."""
-    proven = held_goods(deployment.installation)
-    for target in deployment.targets.all():
-        back = back_for(proven, running=target.from_content, to_content=target.to_content)
-        if back != target.back_content:
-            Target.objects.filter(pk=target.pk).update(back_content=back)
+    """What became good, or was withdrawn, since the plan was made; and what went before it has brought to the hosts."""
+    proven = held_within_reach(deployment.installation)
+    for target in deployment.targets.select_related("endpoint"):
+        running = target.from_content if deployment.is_rollback else target.endpoint.recorded
+        back = back_for(proven, running=running, to_content=target.to_content)
+        if (running, back) != (target.from_content, target.back_content):
+            Target.objects.filter(pk=target.pk).update(from_content=running, back_content=back)
 
 
 def _replan(deployment: Deployment, now: datetime) -> core.Finish | None:
@@ -210,7 +213,9 @@ def _give_up(deployment: Deployment, ids: list[int], why: str) -> None:
     for step in facts.steps:
         if int(step.id) in ids:
             rule = rules[int(step.id)] or "deadline"
-            _store(deployment, step, given_up(step, stages[step.stage], why), rule=rule)
+            now_is = given_up(step, stages[step.stage], why)
+            _store(deployment, step, now_is, rule=rule)
+            _call_people(deployment, now_is, stages[step.stage])
     _owe_new(deployment, why)
 
 
@@ -255,9 +260,11 @@ def settle(claim: Claim, answer: Answer, lane: str | None = None) -> Turn | None
     # What hosts and applications say may hold anything, and must not keep the step from its end.
     answer = replace(answer, reason=plain(answer.reason), rule=plain(answer.rule)[:100])
     _observe(deployment, answer.observed, now)
-    _store(deployment, step, after(step, stage, answer, now), rule=answer.rule, output=plain(dict(answer.output)))
+    now_is = after(step, stage, answer, now)
+    _store(deployment, step, now_is, rule=answer.rule, output=plain(dict(answer.output)))
     if answer.result is Result.FAILED:
         _owe_new(deployment, answer.reason)
+        _call_people(deployment, now_is, stage)
     turn = _turns(deployment, lane)
     turn.lane = turn.lane or deployment.lane
     return turn
@@ -293,6 +300,15 @@ def _store(
         record(deployment.stream, f"step.{word}", AUREUS, step=int(before.id), **about)
 
 
+def _call_people(deployment: Deployment, step: StepFacts, stage: StageFacts) -> None:
+    """A step that failed and is held for them, or that failed without stopping anything and would go unnoticed."""
+    about = f"{deployment}: “{stage.name}” failed: {step.reason}"
+    if step.held:
+        page(deployment, f"{about}. It is held. {what_now(deployment)}")
+    elif step.kind == "hook" and step.status is StepStatus.FAILED and stage.on_failure is OnFailure.GO_ON:
+        page(deployment, f"{about}. Everything else goes on", severity="warning")
+
+
 def _owe_new(deployment: Deployment, why: str) -> None:
     owed = core.newly_owed(facts_of(deployment, clock.now()))
     for target in deployment.targets.filter(name__in=list(owed)):
@@ -320,7 +336,7 @@ def _observe_target(deployment: Deployment, target: Target, seen: Observation, n
         mine |= {"observed": content, "observed_at": now}
         theirs |= {"observed": content, "observed_at": now}
         if target.claimed_at is None and not deployment.is_rollback:
-            proven = held_goods(deployment.installation)
+            proven = held_within_reach(deployment.installation)
             mine["from_content"] = content
             mine["back_content"] = back_for(proven, running=content, to_content=target.to_content)
         elif target.state != TargetState.OWED and target.claimed_at is not None:

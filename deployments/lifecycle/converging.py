@@ -10,14 +10,14 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict
-from deployments import identity
+from deployments import identity, schema
 from deployments.contents import current_of
 from deployments.engine.plan_back import plan_rollback
 from deployments.engine.status import Status, TargetState
-from deployments.lifecycle import rows
+from deployments.lifecycle import accepting, rows
 from deployments.lifecycle.moves import move
 from deployments.models import CONVERGENCE, Deployment, Installation, Target
-from deployments.proven import held_goods
+from deployments.proven import held_within_reach
 from deployments.snapshot import back_for, policy_of
 
 
@@ -31,13 +31,26 @@ def belongs(current: Deployment) -> dict[str, str]:
 
 
 @transaction.atomic
-def converge(installation: Installation, names: Collection[str], *, actor: Actor, reason: str) -> Deployment:
+def converge(
+    installation: Installation,
+    names: Collection[str],
+    *,
+    actor: Actor,
+    reason: str,
+    accept_schema_change: bool = False,
+) -> Deployment:
     """Begin to bring these endpoints where they belong. No approval: it is the version that was approved for them.
 
-    A host that cannot be brought there is owed, and changes nothing for the others. Raises Conflict.
+    A host that cannot be brought there is owed, and changes nothing for the others. Raises Conflict, also where code
+    would be taken back over a schema change of one way and nobody accepts that.
     """
     Installation.objects.select_for_update().get(pk=installation.pk)
     current = _current(installation)
+    where = belongs(current)
+    endpoints = rows.endpoints_of(installation)
+    moved = {where[e.name] for e in endpoints if e.name in names and (e.observed or e.recorded) != where[e.name]}
+    over = schema.crossing(installation, moved)
+    accepting.demand(over, accepted=accept_schema_change, actor=actor)
     now = clock.now()
     deployment = Deployment(
         installation=installation,
@@ -52,7 +65,6 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
         reason=reason,
         wake_at=now,
     )
-    endpoints = rows.endpoints_of(installation)
     site = rows.site_of(installation, endpoints, policy_of(installation))
     resting = rows.left_by(current)
     # Of two sides the whole one that should serve is given its traffic back, or is owed.
@@ -65,6 +77,7 @@ def converge(installation: Installation, names: Collection[str], *, actor: Actor
     rows.write(deployment, stages, _targets(deployment, current, covered), now)
     deployment.refresh_from_db(fields=["created_at"])
     record(deployment.stream, "deployment.requested", actor, version=current.version.number, hosts=sorted(names))
+    accepting.tell(deployment, over, actor=actor)
     move(deployment, Status.IN_PROGRESS, actor=actor, reason=reason, started_at=now)
     return deployment
 
@@ -87,7 +100,7 @@ def _current(installation: Installation) -> Deployment:
 
 def _targets(deployment: Deployment, current: Deployment, names: Collection[str]) -> list[Target]:
     """Those astray are changed from now on; the others only count as serving."""
-    where, proven, resting = belongs(current), held_goods(deployment.installation), rows.left_by(current)
+    where, proven, resting = belongs(current), held_within_reach(deployment.installation), rows.left_by(current)
     now = clock.now()
     return [
         Target(

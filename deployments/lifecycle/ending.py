@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from aureus import clock
 from aureus.journal.actor import AUREUS, Actor
 from aureus.journal.models import record
+from deployments import schema
 from deployments.contents import Brought, brought
 from deployments.engine import decide as core
 from deployments.engine.status import OVER, Outcome, Status, StepStatus, TargetState
@@ -18,13 +19,15 @@ from deployments.lifecycle import rows, windows
 from deployments.lifecycle.moves import move, page
 from deployments.models import CONVERGENCE, Deployment, Endpoint, Installation, Step, Target
 from deployments.proven import held_goods
+from deployments.schema import Crossing
 from deployments.snapshot import WAITING, back_for, facts_of
 
 
 def finish(deployment: Deployment, action: core.Finish, *, actor: Actor = AUREUS) -> Deployment | None:
     """End it as decided; the rollback that this begins, where one does. The caller holds the lock."""
     now = clock.now()
-    undone = action.roll_back and may_go_back(deployment)
+    over = over_schema_change(deployment) if action.roll_back else None
+    undone = action.roll_back and over is None and may_go_back(deployment)
     if not undone:
         _owe(deployment, core.left_behind(facts_of(deployment, now)), action.why)
     _open_steps(deployment).update(
@@ -74,8 +77,28 @@ def _without(deployment: Deployment, action: core.Finish) -> None:
     wanted = {Outcome.REJECTED, Outcome.CANCELLED, Outcome.SUPERSEDED, Outcome.STALE}
     touched = deployment.targets.filter(claimed_at__isnull=False).exists()
     if action.status is Status.FAILED and action.outcome not in wanted and touched:
-        why = "" if deployment.is_rollback else " There is no way back: no version that proved good is to be had."
-        page(deployment, f"{deployment} ended as {action.outcome}: {action.why}.{why}")
+        page(deployment, f"{deployment} ended as {action.outcome}: {action.why}.{_no_way_back(deployment)}")
+
+
+def _no_way_back(deployment: Deployment) -> str:
+    if deployment.is_rollback:
+        return ""
+    if over := over_schema_change(deployment):
+        return f" Nothing goes back by itself: {over.sentence}."
+    return " There is no way back: no version that proved good is to be had."
+
+
+def not_undone(deployment: Deployment, what: str) -> None:
+    """What would undo a deployment by itself does not: people are told, and what they can do."""
+    over = None if deployment.is_rollback else over_schema_change(deployment)
+    page(deployment, f"{deployment}: {what}{f'. {over.sentence}' if over else ''}")
+
+
+def what_now(deployment: Deployment) -> str:
+    """What a person can do about a step that failed and is held."""
+    if over := over_schema_change(deployment):
+        return f"Retry it once its cause is mended. Nothing goes back by itself: {over.sentence}."
+    return "Retry it once its cause is mended, or abort."
 
 
 def _owe(deployment: Deployment, names: Iterable[str], why: str) -> None:
@@ -147,6 +170,19 @@ def _ways_back(origin: Deployment, covered: Iterable[Target]) -> dict[str, str]:
     return found
 
 
+def over_schema_change(
+    origin: Deployment, also: Deployment | None = None, to_content: str | None = None
+) -> Crossing | None:
+    """The schema change that undoing it would take code back over, on hosts that changed or lost their traffic."""
+    covered = _covered(origin, also)
+    moved = rows.left_by(origin) | _activated({origin.pk, *(t.deployment_id for t in covered)})
+    # A host that was only taken out keeps what it runs, unless all are to go to one content.
+    moved |= {t.name for t in covered if to_content and t.from_content != to_content}
+    backs = _ways_back(origin, covered)
+    to = {to_content or back for name, back in backs.items() if name in moved}
+    return schema.crossing(origin.installation, to - {""})
+
+
 def _activated(deployments: Collection[UUID]) -> frozenset[str]:
     steps = Step.objects.filter(deployment__in=deployments, kind="activate", attempts__gt=0)
     return frozenset(steps.values_list("target", flat=True))
@@ -165,12 +201,15 @@ def under_way_beside(deployment: Deployment) -> Deployment | None:
 
 
 def undo(deployment: Deployment, *, reason: str, actor: Actor) -> Deployment | None:
-    """Begin the automatic rollback of what was deployed; None where it has no way back. The caller holds its lock.
+    """Begin the automatic rollback of what was deployed; None where it has no way back, or one that only a person may
+    take. The caller holds its lock.
 
     What is under way beside it, a convergence, ends: a rollback takes its place and covers what it touched.
     """
     beside = under_way_beside(deployment)
     if not may_go_back(deployment) or (beside is not None and beside.is_rollback):
+        return None
+    if over_schema_change(deployment, beside) is not None:
         return None
     if beside is not None:
         make_room(beside, actor, reason)

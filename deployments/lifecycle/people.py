@@ -16,7 +16,16 @@ from deployments import identity
 from deployments.contents import current_of
 from deployments.engine import decide as core
 from deployments.engine.status import OPEN, OVER, Outcome, Status, StepStatus, TargetState
-from deployments.lifecycle.ending import begin_rollback, finish, make_room, may_go_back, owe, under_way_beside
+from deployments.lifecycle import accepting
+from deployments.lifecycle.ending import (
+    begin_rollback,
+    finish,
+    make_room,
+    may_go_back,
+    over_schema_change,
+    owe,
+    under_way_beside,
+)
 from deployments.lifecycle.moves import locked, said_of
 from deployments.lifecycle.requests import retry_ended
 from deployments.lifecycle.rows import endpoints_of
@@ -166,12 +175,18 @@ def _excludable(deployment: Deployment, host: str) -> Target:
 
 @transaction.atomic
 def roll_back(
-    deployment_id: UUID | str, *, actor: Actor, reason: str, target_version: str | None = None
+    deployment_id: UUID | str,
+    *,
+    actor: Actor,
+    reason: str,
+    target_version: str | None = None,
+    accept_schema_change: bool = False,
 ) -> tuple[Deployment, bool]:
     """Undo a deployment; (the rollback, whether it is a new one). Never held by gates, freezes, approvals or a queue.
 
     Asking twice gives the same rollback while it is open or has succeeded. A deployment that is running when the
-    current one is rolled back ends, and the rollback covers what either of them touched.
+    current one is rolled back ends, and the rollback covers what either of them touched. Over a schema change of one
+    way it is refused unless the person accepts that.
     """
     _demand(reason)
     deployment = locked(deployment_id)
@@ -189,10 +204,14 @@ def roll_back(
         asked = f"{active.requested_by} asked for it"
         raise Conflict(f"a rollback is under way already: {active.id} ({asked})", code="rollback_open")
     to = _where_to(deployment, active, target_version)
+    over = over_schema_change(deployment, beside, to)
+    accepting.demand(over, accepted=accept_schema_change, actor=actor)
     if active is not None:
         make_room(active, actor, reason)
     deployment.refresh_from_db()
-    return begin_rollback(deployment, reason=reason, actor=actor, also=beside, to_content=to), True
+    rollback = begin_rollback(deployment, reason=reason, actor=actor, also=beside, to_content=to)
+    accepting.tell(rollback, over, actor=actor)
+    return rollback, True
 
 
 def _where_to(deployment: Deployment, active: Deployment | None, target_version: str | None) -> str | None:
@@ -300,7 +319,10 @@ def _write(
 
 
 def _release(steps: list[Step]) -> None:
-    """Let waiting steps run at once, with a fresh deadline and a clean record of failures."""
-    Step.objects.filter(pk__in=[s.pk for s in steps]).update(
-        held=False, not_before=clock.now(), deadline_at=None, failures=0, failing_since=None
-    )
+    """Let waiting steps run at once, with a fresh deadline and no record of failures. A bake that failed is
+    watched anew where it was held.
+    """
+    chosen = Step.objects.filter(pk__in=[s.pk for s in steps])
+    failed = Window.objects.filter(verdict=Window.Verdict.FAIL)
+    chosen.filter(kind="watch", held=True, window__in=failed).update(window=None)
+    chosen.update(held=False, not_before=clock.now(), deadline_at=None, failures=0, failing_since=None)

@@ -13,24 +13,31 @@ from aureus import clock
 from aureus.journal.actor import Actor
 from aureus.journal.models import record
 from aureus.journal.refusals import Conflict, Invalid, NotFound
+from deployments import schema
 from deployments.configuring import named
 from deployments.contents import current_of, newest
 from deployments.engine import decide as core
+from deployments.engine.stages import PlannedStage
 from deployments.engine.status import OPEN, Outcome, Status
 from deployments.engine.strategies import STRATEGIES, Unfit
 from deployments.gating import checks, never_passed, numbered, of_target, reasons
 from deployments.holding import glass_of
-from deployments.lifecycle import passing, rows
+from deployments.lifecycle import accepting, passing, rows
 from deployments.lifecycle.ending import finish
 from deployments.lifecycle.moves import locked
-from deployments.models import CONVERGENCE, Configuration, Deployment, Environment, Installation
+from deployments.models import CONVERGENCE, Configuration, Deployment, Environment, Installation, Target
 from deployments.outside import is_lossless
 from deployments.snapshot import WAITING, policy_of
 from releases import retention
 from releases.models import Version
 from releases.registry import seal
 
-CODES = {"signed": "not_signed", "no_prerelease": "prerelease", "artifact_kept": "artifact_removed"}
+CODES = {
+    "signed": "not_signed",
+    "no_prerelease": "prerelease",
+    "artifact_kept": "artifact_removed",
+    "schema_change": "schema_undeclared",
+}
 """What a refusal is called that says which of the target's own checks has failed."""
 
 
@@ -40,10 +47,12 @@ class Wish:
 
     configuration: the number of a revision of the variables, 0 for none; the newest one where it is not named.
     break_glass: why it has to go past gates and promotion; a second person confirms it, or it never starts.
+    accept_schema_change: a version of before a schema change may come back over it.
     """
 
     strategy: str | None = None
     configuration: int | None = None
+    accept_schema_change: bool = False
     label: str = ""
     break_glass: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -148,10 +157,7 @@ def dry_run(version_id: UUID | str, environment: str, *, wish: Wish | None = Non
         configuration=_configuration(installation, wish),
         strategy=_strategy(installation, wish),
     )
-    try:
-        stages, targets = rows.forward(draft, clock.now())
-    except Unfit as error:
-        raise Invalid(str(error), errors=[("strategy", str(error))]) from error
+    stages, targets = _planned(draft)
     return {
         "intent": draft.intent,
         "plan_hash": draft.plan_hash,
@@ -218,6 +224,8 @@ def _create(
     list(waiting.select_for_update().order_by("pk").values_list("pk"))
     Installation.objects.select_for_update().get(pk=installation.pk)
     retention.demand(version)
+    over = schema.crossing_forward(version, installation)
+    accepting.demand(over, accepted=wish.accept_schema_change, actor=actor)
     now = clock.now()
     seal(version, actor=actor)
     deployment = Deployment(
@@ -234,10 +242,7 @@ def _create(
         digest=version.digest,
         wake_at=now,
     )
-    try:
-        stages, targets = rows.forward(deployment, now)
-    except Unfit as error:
-        raise Invalid(str(error), errors=[("strategy", str(error))]) from error
+    stages, targets = _planned(deployment)
     deployment.save(force_insert=True)
     rows.write(deployment, stages, targets, now)
     deployment.refresh_from_db(fields=["created_at"])
@@ -245,10 +250,21 @@ def _create(
     record(deployment.stream, "deployment.requested", actor, version=version.number, configuration=configuration,
            plan_hash=deployment.plan_hash, risk=deployment.risk,
            warnings=_warnings(version, installation))  # fmt: skip
+    accepting.tell(deployment, over, actor=actor)
     if wish.break_glass:
         passing.ask(deployment, actor=actor, reason=wish.break_glass)
     _supersede(deployment, actor)
     return deployment
+
+
+def _planned(deployment: Deployment) -> tuple[tuple[PlannedStage, ...], list[Target]]:
+    """Its plan. Raises Conflict where its schema change cannot be made there, Invalid where no strategy fits."""
+    try:
+        return rows.forward(deployment, clock.now())
+    except schema.Undeclared as error:
+        raise Conflict(str(error), code="schema_undeclared", errors=[("schemaChange", str(error))]) from error
+    except Unfit as error:
+        raise Invalid(str(error), errors=[("strategy", str(error))]) from error
 
 
 def _supersede(newer: Deployment, actor: Actor) -> None:

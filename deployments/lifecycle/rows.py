@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from textwrap import shorten
 
 from django.db.models import QuerySet
 
+from deployments import schema
 from deployments.assessing import assessed
 from deployments.contents import content_of
 from deployments.engine import plan as planning
 from deployments.engine.plan_back import plan_rollback
 from deployments.engine.stages import PlannedStage, Site
 from deployments.engine.status import TargetState
+from deployments.engine.way_back import if_it_fails
 from deployments.models import Deployment, Endpoint, Installation, Stage, Step, Target
 from deployments.policy import Policy
-from deployments.proven import held_goods
+from deployments.proven import held_within_reach
 from deployments.snapshot import back_for, policy_of, revisions
+from releases.spec import number_of
 
 
 def endpoints_of(installation: Installation) -> list[Endpoint]:
@@ -34,6 +38,7 @@ def site_of(installation: Installation, endpoints: Sequence[Endpoint], policy: P
         tuple(e.name for e in endpoints),
         balanced=installation.balancer_id is not None,
         smoke=bool(installation.smoke),
+        hooks=tuple(installation.options.get("hooks", ())),
         once=tuple(kind for kind, command in commands if command),
         healthy_within=policy.healthy_within,
         drain_within=policy.drain_within,
@@ -51,10 +56,14 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
     """The plan of a forward deployment; sets content, risk, intent, hash, revisions on it. Raises strategies.Unfit."""
     installation, version, configuration = deployment.installation, deployment.version, deployment.configuration
     deployment.content = content_of(version, configuration)
-    policy, endpoints, proven = policy_of(installation), endpoints_of(installation), held_goods(installation)
+    policy, endpoints, proven = policy_of(installation), endpoints_of(installation), held_within_reach(installation)
     options = policy.options()
+    if why := schema.undeclared(version, installation, policy):
+        raise schema.Undeclared(why)
+    one_way = schema.goes_one_way(version, endpoints)
     site = replace(
         site_of(installation, endpoints, policy),
+        one_way=one_way,
         idle=sum(not e.serving for e in endpoints),
         zones={e.name: e.host.zone for e in endpoints},
         sick=tuple(e.name for e in endpoints if e.healthy is False),
@@ -88,9 +97,23 @@ def forward(deployment: Deployment, now: datetime) -> tuple[tuple[PlannedStage, 
         revision=deployment.revisions,
         way_back={t.name: t.back_content for t in targets},
         risk=deployment.risk,
+        one_way=one_way,
+        if_it_fails=if_it_fails(
+            {t.name: number_of(t.back_content) for t in targets},
+            version=version.number,
+            change=version.schema_change,
+            one_way=one_way,
+            backup=_backup(installation, stages),
+        ),
     )
     deployment.plan_hash = planning.plan_hash(deployment.intent)
     return stages, targets
+
+
+def _backup(installation: Installation, stages: Sequence[PlannedStage]) -> str:
+    """Where the plan makes one, and by which command."""
+    where = next((step.input["endpoint"] for s in stages for step in s.steps if step.kind == "backup"), "")
+    return f"on {where} by “{shorten(installation.backup_command, 80, placeholder=' …')}”" if where else ""
 
 
 def write(deployment: Deployment, stages: Sequence[PlannedStage], targets: Sequence[Target], now: datetime) -> None:

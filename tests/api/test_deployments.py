@@ -7,6 +7,7 @@ from aureus.journal.actor import Role
 from deployments.models import Deployment, Installation
 from health.models import SmokeRun, Window
 from tests.api.conftest import MISSING, person
+from tests.deployments.conftest import SPEC
 
 HERE = "/api/deployments"
 
@@ -155,6 +156,27 @@ def test_a_rollback_in_both_forms_is_one_and_the_same(api, two):
     told = api.get(f"{HERE}/{current['id']}", as_="vera").json()
     assert told["status"] == "rolled_back"
     assert told["rollback"] == {"id": first.json()["id"], "status": "deployed"}
+
+
+def test_over_a_schema_change_nothing_goes_back_until_it_is_accepted(api, two):
+    Installation.objects.update(migrate_command="true")
+    old = two.deployed("1.0.0")
+    declared = {"workflowSpec": SPEC, "version": "1.1.0", "schemaChange": "contract"}
+    version = api.post("/api/deployments/versions", declared, as_="cid").json()
+    body = {"versionId": version["id"], "environment": "staging"}
+    plan = api.post(f"{HERE}?dryRun=true", body, as_="cid").json()
+    new = api.post(HERE, body, as_="cid").json()
+    assert plan["ifItFails"] == new["plan"]["ifItFails"]
+    assert "no way back by itself, since 1.1.0 declares the schema change contract" in plan["ifItFails"]
+    two.run()
+    for address, asked in ((f"{HERE}/{new['id']}/rollback", {"reason": "slow"}),
+                           (HERE, {"versionId": str(old.version_id), "environment": "staging"})):  # fmt: skip
+        refused = api.post(address, asked, as_="rita")
+        assert (refused.status_code, refused.json()["errors"][0]["path"]) == (409, "acceptSchemaChange")
+        assert "1.0.0 last ran before it" in refused.json()["detail"]
+        assert api.post(address, {**asked, "acceptSchemaChange": "perhaps"}, as_="rita").status_code == 400
+    back = api.post(f"{HERE}/{new['id']}/rollback", {"reason": "slow", "acceptSchemaChange": True}, as_="rita")
+    assert (back.status_code, back.json()["version"]) == (201, "1.0.0")
 
 
 def test_a_rollback_of_what_is_not_current_names_the_current_one(api, two):

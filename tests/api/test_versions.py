@@ -53,6 +53,23 @@ def test_a_version_is_registered_as_the_guide_shows_it(api):
     assert told["workflowSpec"] == SPEC
 
 
+def test_a_schema_change_is_declared_once_and_belongs_to_the_content(api):
+    plain = api.post(HERE, GOOD, as_="cid").json()
+    assert plain["schemaChange"] == "none"
+    declared = {**GOOD, "version": "1.1.0", "schemaChange": "contract"}
+    first = api.post(HERE, declared, as_="cid").json()
+    assert first["schemaChange"] == "contract"
+    assert api.post(HERE, declared, as_="cid").json()["id"] == first["id"]
+    other = api.post(HERE, {**declared, "schemaChange": "expand"}, as_="cid")
+    assert other.status_code == 409
+    assert "registered with the schema change contract, not expand" in other.json()["detail"]
+    unknown = api.post(HERE, {**GOOD, "version": "1.2.0", "schemaChange": "tiny"}, as_="cid")
+    assert (unknown.status_code, unknown.json()["errors"]) == (
+        400,
+        [{"path": "schemaChange", "message": "must be one of none, expand, contract, irreversible"}],
+    )
+
+
 def test_the_same_content_again_is_the_same_version_and_other_content_is_refused(api):
     first = api.post(HERE, GOOD, as_="cid").json()
     again = api.post(HERE, {**GOOD, "metadata": {"other": 1}}, as_="rita")

@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 
 from deployments import lifecycle
-from deployments.models import Deployment
+from deployments.models import Deployment, Installation
 from releases.models import Version
 from tests.cli.conftest import SPEC, deployment_of, run, speak_as
 from tests.deployments.conftest import BOB
@@ -158,6 +158,27 @@ def test_a_plan_is_shown_and_nothing_is_stored(world):
     assert "activate" in done.out
     assert "WAY BACK" in done.out
     assert Deployment.objects.count() == 1
+
+
+def test_a_schema_change_is_declared_shown_before_and_gone_back_over_by_its_flag_alone(world, spec):
+    Installation.objects.filter(pk=world.environment("staging", hosts=1).pk).update(migrate_command="true")
+    world.deployed("1.0.0")
+    made = run("version", "register", str(spec), "--version", "1.1.0", "--schema-change", "contract", "--json")
+    assert made.json["schemaChange"] == "contract"
+    said = "no way back by itself, since 1.1.0 declares the schema change contract"
+    assert said in one_line(run("deploy", "shop@1.1.0", "-e", "staging", "--dry-run").out)
+    asked = run("deploy", "shop@1.1.0", "-e", "staging")
+    assert said in one_line(asked.out)
+    world.run()
+    deployment = str(Deployment.objects.get(version__number="1.1.0").pk)
+    refused = run("rollback", deployment, "--reason", "slow")
+    assert refused.code == 1
+    assert "1.0.0 last ran before it" in one_line(refused.err)
+    assert run("rollback", deployment, "--reason", "slow", "--accept-schema-change").code == 0
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_promote_brings_what_was_tested_to_production(world, workers):

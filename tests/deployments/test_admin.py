@@ -10,11 +10,11 @@ from django.urls import reverse
 from aureus.accounts.models import Grant
 from aureus.journal.models import Event
 from deployments import lifecycle, places
-from deployments.models import Environment, Freeze, Incident
+from deployments.models import Environment, Freeze, Incident, Installation
 from health.runs.carrying import work_on
 from health.runs.tools import Addresses, tools
 from releases import registry
-from tests.deployments.conftest import ALICE
+from tests.deployments.conftest import ALICE, SPEC
 
 
 def person(name: str, *roles: str) -> Client:
@@ -87,6 +87,27 @@ def test_a_workflow_runs_page_shows_what_each_task_did_and_lets_nobody_edit_it(f
     for words in ("order 1.0.0", "reserve", "passed", "&lt;tea&gt;", "every task that was needed has passed"):
         assert words in text, words
     assert 'name="_save"' not in text
+
+
+def test_a_rollback_over_a_schema_change_needs_its_box_and_the_approver_reads_where_a_failure_leads(fleet):
+    here = fleet.environment("staging", hosts=2)
+    Installation.objects.filter(pk=here.pk).update(migrate_command="echo renamed the column")
+    fleet.deployed("1.0.0")
+    declared, _ = registry.register(SPEC, "1.1.0", actor=ALICE, schema_change="contract")
+    asked = lifecycle.deploy(declared.pk, "staging", actor=ALICE)
+    approver = person("anna", "approver")
+    told = "From the migration on: no way back by itself"
+    assert told in page(approver, "deployments_deployment_say", asked.pk, "approve")
+    fleet.run()
+    dora = person("dora", "release_manager")
+    text = page(dora, "deployments_deployment_change", asked.pk)
+    assert told in text and "renamed the column" in text
+    say = reverse("admin:deployments_deployment_say", args=[asked.pk, "rollback"])
+    refused = dora.post(say, {"reason": "customers complain"}, follow=True).content.decode()
+    assert "1.0.0 last ran before it" in refused
+    assert not asked.rollbacks.exists()
+    dora.post(say, {"reason": "it works with 1.0.0", "accept": "on"})
+    assert asked.rollbacks.exists()
 
 
 def test_a_release_manager_rolls_back_with_a_reason_and_sees_the_rollback(fleet, deployed):

@@ -39,6 +39,7 @@ class Case:
     balanced: bool = False
     undone: bool = False  # the step belongs to the rollback
     once: bool = False  # the effect is a command that may not run a second time
+    hook: str = ""  # the command is this hook
     smoke: bool = False
 
 
@@ -47,6 +48,7 @@ CASES: dict[str, Case] = {
     "prepare": Case(),
     "backup": Case(once=True),
     "migrate": Case(once=True),
+    "hook": Case(once=True, hook="before_deployment"),
     "take_out": Case(balanced=True),
     "drain": Case(balanced=True),
     "activate": Case(),
@@ -61,6 +63,7 @@ CASES: dict[str, Case] = {
     "shift": Case(balanced=True, undone=True),
     **{f"{kind} (back)": Case(balanced=True, undone=True) for kind in ("take_out", "drain", "put_in")},
     **{f"{kind} (back)": Case(undone=True) for kind in ("activate", "verify")},
+    "hook (back)": Case(undone=True, hook="before_activate"),
 }
 """Those that say `back` are steps of a rollback, which does some of them otherwise."""
 
@@ -154,7 +157,9 @@ class World:
         self.fleet.root = str(self.folder)
         self.here = self.fleet.environment("staging", hosts=2, balanced=self.case.balanced, **self.case.declared)
         columns: dict[str, Any] = {}
-        if self.case.once:
+        if self.case.hook:
+            columns["options"] = {"hooks": {self.case.hook: f"echo ran >> {self.ran}"}}
+        elif self.case.once:
             columns[f"{self.kind}_command"] = f"echo ran >> {self.ran}"
         if self.case.smoke:
             columns |= {"smoke": [{"name": "home", "endpoint": "/health"}], "url": "http://127.0.0.1:{port}"}
@@ -190,7 +195,8 @@ class World:
         self.end_leases()
         self.play_out(subject)
         self.settle(should_run, subject, restarts=restarts)
-        assert self.times_run() == self.case.once
+        # The hook of a host runs on both of them, on the way there and back.
+        assert self.times_run() == (4 if self.case.hook and self.case.undone else self.case.once)
         deployment.refresh_from_db()
         assert deployment.status == ("rolled_back" if self.case.undone else "deployed")
         return deployment.status

@@ -188,3 +188,15 @@ def test_a_rollback_that_was_undone_itself_says_of_its_hosts_that_they_went_back
     rollback.refresh_from_db()
     assert rollback.status == "rolled_back"
     assert set(rollback.targets.values_list("state", flat=True)) == {"on_back"}
+
+
+def test_what_waited_begins_with_what_went_before_it_even_on_hosts_that_it_never_looks_at(fleet):
+    fleet.environment("staging", hosts=2)
+    fleet.deployed("1.0.0")
+    first = lifecycle.deploy(fleet.version("1.1.0").pk, "staging", actor=ALICE)
+    second = lifecycle.deploy(fleet.version("1.2.0").pk, "staging", actor=ALICE)
+    second.steps.filter(kind="check").update(held=True)
+    fleet.run()
+    second.refresh_from_db()
+    assert second.status == "in_progress"
+    assert set(second.targets.values_list("from_content", flat=True)) == {first.version.content}

@@ -337,8 +337,8 @@ def test_a_higher_act_ends_a_lower_one_and_takes_its_place(bed: Bed) -> None:
     assert bed.restarts() == 1
 
 
-def once(bed: Bed, command: str, *, fence: int, key: str = "o", deadline: float = FAR) -> Answer:
-    return bed.hosts.once(bed.host, bed.site, ONE, command, fence=fence, key=key, deadline=deadline)
+def once(bed: Bed, command: str, *, fence: int, key: str = "o", deadline: float = FAR, in_root: bool = False) -> Answer:
+    return bed.hosts.once(bed.host, bed.site, ONE, command, fence=fence, key=key, deadline=deadline, in_root=in_root)
 
 
 def times(bed: Bed) -> int:
@@ -356,6 +356,17 @@ def test_a_command_is_carried_out_once_by_its_key_and_says_what_it_wrote(bed: Be
     with refused("stale_fence"):
         once(bed, command, fence=2, key="late")
     assert times(bed) == 1
+
+
+def test_a_command_is_told_what_it_is_for_and_in_the_root_it_needs_no_release(bed: Bed) -> None:
+    command = 'echo "$AUREUS_DEPLOYMENT $AUREUS_VERSION $AUREUS_CONTENT"; [ "$AUREUS_RELEASE" -ef . ] || echo elsewhere'
+    with refused("incomplete"):
+        once(bed, command, fence=2, key="d7:hook:all:1:1")
+    at_root = once(bed, command, fence=3, key="d7:hook:all:1:2", in_root=True).data["said"]
+    assert at_root.split() == ["d7", ONE.rpartition("-")[0], ONE, "elsewhere"]
+    prepare(bed, ONE, fence=4)
+    if bed.server is not None:
+        assert "elsewhere" not in once(bed, command, fence=5, key="d7:hook:all:1:3").data["said"]
 
 
 def test_a_command_that_failed_is_carried_out_again_by_another_key_only(bed: Bed) -> None:

@@ -214,6 +214,14 @@ def test_when_every_step_has_passed_it_is_deployed_and_names_whom_it_owes():
     assert action == Finish(Status.DEPLOYED, "every step passed; owed: h1, h3")
 
 
+def test_what_failed_without_stopping_anything_is_named_at_the_end():
+    stages = (*ONE_STAGE, Stage(1, "after deployment", on_failure=OnFailure.GO_ON))
+    failed_hook = step(2, stage=1, target=None, **FAILED)
+    assert decide(deployment(step(1, **DONE), failed_hook, stages=stages), NOW) == Finish(
+        Status.DEPLOYED, "every step passed; failed, and nothing depends on it: after deployment"
+    )
+
+
 def test_when_no_host_could_be_brought_there_it_has_failed():
     none = (target(1, claimed=True, state=TargetState.OWED),)
     action = decide(

@@ -276,9 +276,8 @@ def test_an_owed_host_gets_traffic_only_where_nobody_else_would_serve(wanted, ow
 
 
 def test_the_plan_hash_changes_with_every_part_of_the_intent():
-    base = dict.fromkeys(
-        ("version", "configuration", "hosts", "strategy", "options", "tests", "revision", "way_back", "risk"), "x"
-    )
+    parts = "version configuration hosts strategy options tests revision way_back risk one_way if_it_fails"
+    base = dict.fromkeys(parts.split(), "x")
     hashes = {plan_hash(intent(**{**base, name: "y"})) for name in base} | {plan_hash(intent(**base))}
     assert len(hashes) == len(base) + 1
     with pytest.raises(ValueError, match="exactly the parts"):

@@ -104,6 +104,7 @@ CLOSED = [
     (replace(GOOD, quiet=False, quiet_said="web1 wrote 3 errors."), "logs_quiet", "staging: web1 wrote 3 errors."),
     (replace(GOOD, quiet=None, quiet_said="It was never watched."), "logs_quiet", "It was never watched."),
     (replace(GOOD, way_back=""), "rollback_ready", "no version to go back to, and nobody has attested"),
+    (replace(GOOD, one_way="contract"), "rollback_ready", "over which nothing goes back by itself, and nobody has att"),
     (replace(GOOD, backup_command=False), "backup_made", "has no backup command, and nobody has attested backup_made"),
     (replace(GOOD, smoke=None), "smoke_passed", "No smoke tests were run"),
     (replace(GOOD, withdrawn=True), "not_withdrawn", "was withdrawn"),
@@ -140,6 +141,7 @@ def test_the_numbers_of_a_policy_hold():
     ("change", "kind", "gate"),
     [
         ({"way_back": ""}, "rollback_plan_tested", "rollback_ready"),
+        ({"one_way": "irreversible"}, "rollback_plan_tested", "rollback_ready"),
         ({"backup_command": False}, "backup_made", "backup_made"),
     ],
 )

@@ -138,3 +138,11 @@ def test_every_kind_of_evidence_has_its_sentence() -> None:
         ("anything", {}, ""),
     ]
     assert [evidence_said(kind, json.loads(json.dumps(summary))) for kind, summary, _ in rows] == [s for *_, s in rows]
+
+
+def test_notes_name_a_schema_change_and_say_nothing_where_none_was_declared(range_of: Version) -> None:
+    spec = {"id": "shop", "name": "Shop", "tasks": [ASK, TELL]}
+    last, _ = registry.register(spec, "1.1.2", actor=ALICE, schema_change="contract")
+    notes = noting.of(last.pk, "1.1.0")
+    assert [one["schemaChange"] for one in as_json(notes)["versions"]] == ["contract", "none"]
+    assert markdown(notes).count("**Schema change**: contract") == markdown(notes).count("Schema change") == 1

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from releases.schema import SchemaChange
 from releases.spec import (
     LARGEST_NUMBER,
     MAX_BYTES,
@@ -226,6 +227,12 @@ def test_a_version_is_spec_number_and_artifact():
         version_digest(GOOD, "1.0.0", "a" * 64),
     }
     assert len(changed | {base}) == 4
+
+
+def test_what_a_version_does_to_its_data_is_part_of_it_and_nothing_declared_is_the_digest_of_before():
+    digests = {change: version_digest(GOOD, "1.0.0", None, change) for change in SchemaChange}
+    assert len(set(digests.values())) == len(SchemaChange)
+    assert digests[SchemaChange.NONE] == version_digest(GOOD, "1.0.0", None)
 
 
 def test_a_content_names_its_version_number():

@@ -98,13 +98,23 @@ class SSHHosts:
         return self._act(host, site.root, "activate", options, _nothing, self._seconds_to_wait + SECONDS_TO_CHANGE)
 
     def once(
-        self, host: HostAddress, site: Site, content: str, command: str, *, fence: int, key: str, deadline: float
+        self,
+        host: HostAddress,
+        site: Site,
+        content: str,
+        command: str,
+        *,
+        fence: int,
+        key: str,
+        deadline: float,
+        in_root: bool = False,
     ) -> Answer:
         options = _options(
             fence=fence,
             key=_key(key),
             content=_content(content),
             command=command,
+            folder="root" if in_root else "release",
             deadline=_whole(deadline),
             wait=min(self._seconds_to_wait, _whole(deadline)),
         )

@@ -11,7 +11,7 @@ from deployments.engine.status import StepStatus, TargetState
 from tests.engine.simulator import windows
 from tests.engine.simulator.hosts import Refused, Unreachable
 from tests.engine.simulator.rows import Flight, Row
-from tests.engine.simulator.world import World
+from tests.engine.simulator.world import QUIET_AFTER, World
 
 
 def effect(world: World, flight: Flight) -> Answer:
@@ -92,6 +92,7 @@ def activate(world: World, flight: Flight, step: Step) -> Answer:
     expected = row.seen.get(name, target.from_content)
     takes = world.rng.randrange(2_000, 30_000) if world.strikes("restart took long") else 0
     world.news.changes.append((flight, name, well))
+    world.news.switches.append((row, host.link, target.to_content))
     ended = host.switch(target.to_content, expected, flight.fence, _key(row, step), world.now, takes)
     if not ended:
         return pending(f"{name} is restarting", world.at(world.now + 1_000))
@@ -235,12 +236,26 @@ def _move(world: World, flight: Flight, wanted: dict[str, int], names: list[str]
 
 def once(world: World, flight: Flight, step: Step) -> Answer:
     """A command that runs once, on one host."""
-    name = flight.row.planned[step.id].input["endpoint"]
+    name = step.target or flight.row.planned[step.id].input["endpoint"]
     world.hosts[name].reach(world.now)
     _change(world, flight, name, step.kind)
     if world.hosts[name].once(_key(flight.row, step)) or "once by one name" not in world.defences:
         world.memory.once[step.id] += 1
     return passed()
+
+
+def hook(world: World, flight: Flight, step: Step) -> Answer:
+    """A command around a step. A host that goes back and is left as it is, or behind, has no use for it."""
+    row = flight.row
+    name = step.target or row.planned[step.id].input["endpoint"]
+    target, host = row.targets[name], world.hosts[name]
+    left_alone = target.state is TargetState.OWED or not target.to_content
+    mends = row.is_rollback or row.completes is not None
+    if mends and (left_alone or host.healthy(target.to_content, world.now)):
+        return passed()
+    if world.now < QUIET_AFTER and world.apart.random() < 0.1:
+        return failed("the hook failed", permanent=True)
+    return once(world, flight, step)
 
 
 def watch(world: World, flight: Flight, step: Step) -> Answer:
@@ -302,6 +317,7 @@ RUN: dict[str, Callable[[World, Flight, Step], Answer]] = {
     "drain": drain,
     "backup": once,
     "migrate": once,
+    "hook": hook,
     "watch": watch,
     "confirm": confirm,
     "rest": rest,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from deployments.engine import decide as core
 from deployments.engine.facts import Target
 from deployments.engine.status import Outcome, Status, StepStatus, TargetState, may_move
+from deployments.engine.way_back import way_back
 from tests.engine.simulator import planning, windows
 from tests.engine.simulator.rows import NO_START, Row, replace
 from tests.engine.simulator.wakes import due, hint
@@ -32,7 +33,7 @@ def move(world: World, row: Row, status: Status) -> None:
 
 def finish(world: World, row: Row, action: core.Finish) -> Row | None:
     """End it as decided; the rollback that this begins, where one does."""
-    undone = action.roll_back and may_go_back(world, row)
+    undone = action.roll_back and not over_schema(world, row) and may_go_back(world, row)
     if not undone:
         owe(world, row, core.left_behind(row.facts(NO_START)), action.why)
     for step in list(row.steps.values()):
@@ -113,7 +114,7 @@ def ways_back(world: World, row: Row, hosts: list[Target], also: Row | None) -> 
     for target in hosts:
         own = row.targets.get(target.endpoint)
         back = (own.back_content if own else None) or target.back_content
-        good = back if back in proven else world.back_for(None, target.to_content)
+        good = back if back in proven else way_back(proven, from_content=None, to_content=target.to_content)
         name = target.endpoint
         keeps = name not in activated and (name not in relieved or target.from_content in proven)
         found[target.endpoint] = (target.from_content if keeps else None) or good
@@ -132,6 +133,17 @@ def activations(world: World, row: Row, also: Row | None) -> set[str]:
 def may_go_back(world: World, row: Row) -> bool:
     """Whether some host that it changed has a place to go back to that is good still."""
     return any(ways_back(world, row, covered(world, row), None).values())
+
+
+def over_schema(world: World, row: Row, also: Row | None = None, to: str | None = None) -> bool:
+    """Whether undoing it takes code back over a schema change, on hosts that changed or lost their traffic."""
+    if not world.one_way:
+        return False
+    hosts = covered(world, row, also)
+    moved = planning.left_by(world, row) | activations(world, row, also)
+    moved |= {t.endpoint for t in hosts if to and t.from_content != to}
+    backs = ways_back(world, row, hosts, also)
+    return bool(world.crossed({to or back for name, back in backs.items() if name in moved}))
 
 
 def begin_rollback(world: World, origin: Row, also: Row | None = None, to: str | None = None) -> Row:
@@ -170,7 +182,7 @@ def make_room(world: World, row: Row, why: str) -> None:
 def undo(world: World, row: Row, why: str) -> Row | None:
     """The automatic rollback of what was deployed; None where it has no way back."""
     beside = world.active
-    if not may_go_back(world, row) or (beside is not None and beside.is_rollback):
+    if over_schema(world, row, beside) or not may_go_back(world, row) or (beside is not None and beside.is_rollback):
         return None
     if beside is not None:
         make_room(world, beside, why)

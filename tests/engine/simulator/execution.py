@@ -93,8 +93,9 @@ def _begin(world: World, row: Row) -> None:
     windows.supersede(world, row)
     for name, target in row.targets.items():
         if not row.is_rollback:
-            back = world.back_for(target.from_content, target.to_content)
-            row.targets[name] = replace(target, back_content=back)
+            running = world.endpoints[name].recorded
+            back = world.back_for(running, target.to_content)
+            row.targets[name] = replace(target, from_content=running, back_content=back)
     if row.status is Status.AWAITING_APPROVAL:
         move(world, row, Status.PENDING)
     move(world, row, Status.IN_PROGRESS)
@@ -168,6 +169,8 @@ def _claim_one(world: World, row: Row, step: Step, crew: list[int]) -> Flight:
     row.steps[step.id] = ours
     for name in step.removes:
         row.targets[name] = replace(row.targets[name], serving=False, claimed=True)
+    if step.kind == "migrate":
+        row.migrated = (row.migrated[0] or world.fence, row.migrated[1] or world.deployed)
     if step.kind == "activate" and step.target:
         row.activated.add(step.target)
         if not row.targets[step.target].claimed:
@@ -260,6 +263,7 @@ def answer_for(world: World, row: Row, step: str, fails: bool) -> None:
     row.steps[step] = claimed(row.steps[step], fence=fence, lease_until=lease, deadline_at=lease, now=world.moment)
     answer = Answer(Result.FAILED if fails else Result.PASSED, "the bake is over", permanent=True)
     settle(world, Flight(row, step, fence, world.now, [0], answer=answer))
+    world.news.answered.append(step)
 
 
 def _store(world: World, row: Row, before: Step, now: Step) -> None:

@@ -31,6 +31,8 @@ def invariant_2(world: World) -> None:
         if until > world.now:
             raise Violation(f"2: {step.id} of {row.id} was claimed while fence {fence} held it")
         holders[step.id] = (world.fence, world.now + 20_000)
+    for name in world.news.answered:
+        holders.pop(name, None)  # claimed and settled in the same transaction
     for flight, where, _ in world.news.acts:
         if world.memory.once[flight.step] > world.memory.released[flight.step] + 1:
             raise Violation(f"2: {flight.step} ran on {where} once more, and no person said so")
@@ -192,9 +194,22 @@ def _mends(row: Row, before: dict[str, int]) -> bool:
     return astray or (origin is not None and origin.strategy == "canary")
 
 
+def invariant_14(world: World) -> None:
+    """No code is taken back over a changed schema without a person."""
+    memory = world.memory
+    for row, step, _ in world.news.claims:
+        if step.kind == "migrate" and row.version in world.one_way:
+            memory.schema, memory.since = row.version, {row.version}
+    for row, was, to in world.news.switches:
+        goes_back = (row.is_rollback or row.completes is not None) and was != to
+        if memory.schema and goes_back and to not in memory.since and row.id not in memory.accepted:
+            raise Violation(f"14: {row.id} took {to} back over the schema of {memory.schema}, and no person said so")
+    memory.since.update(row.version for row, _, status in world.news.moves if status is Status.DEPLOYED)
+
+
 INVARIANTS = (
     invariant_1, invariant_2, invariant_3, invariant_4, invariant_5, invariant_6,
-    invariant_7, invariant_8, invariant_9, invariant_10, invariant_11, invariant_12, invariant_13,
+    invariant_7, invariant_8, invariant_9, invariant_10, invariant_11, invariant_12, invariant_13, invariant_14,
 )  # fmt: skip
 
 

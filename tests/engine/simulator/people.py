@@ -7,7 +7,7 @@ from deployments.engine.facts import Step
 from deployments.engine.status import Outcome, Status, StepStatus, TargetState
 from deployments.engine.strategies import Unfit
 from tests.engine.simulator import planning
-from tests.engine.simulator.ending import begin_rollback, finish, make_room, may_go_back, move, owe
+from tests.engine.simulator.ending import begin_rollback, finish, make_room, may_go_back, move, over_schema, owe
 from tests.engine.simulator.rows import Row, replace
 from tests.engine.simulator.wakes import due, hint
 from tests.engine.simulator.world import World
@@ -26,6 +26,8 @@ def deploy(world: World) -> bool:
     if asked > MOST:
         return False
     version = f"1.{number}.0"
+    if world.changes_schema and world.apart.random() < 0.5:
+        world.one_way.add(version)
     row = Row(f"d{number}", version, world.rng.choice(BETWEEN_SIDES if world.sides else STRATEGIES), number)
     try:
         planning.forward(world, row)
@@ -109,6 +111,8 @@ def retry(world: World, row: Row) -> bool:
 def _release(world: World, row: Row, steps: list[Step]) -> None:
     for step in steps:
         world.memory.released[step.id] += 1
+        if step.kind == "watch" and step.held and row.windows[step.id].closed == "fail":
+            del row.windows[step.id]
         row.asked.add(step.id)
         row.steps[step.id] = replace(
             step, held=False, not_before=world.moment, deadline_at=None, failures=0, failing_since=None
@@ -194,9 +198,14 @@ def roll_back(world: World, row: Row) -> bool:
         to = next((c for c in world.goods() if c != row.version), None)
         if to is None:
             return False
+    over = over_schema(world, row, beside, to)
+    if over and world.apart.random() < 0.5:
+        return False  # refused, and nobody says that it may
     if active is not None:
         make_room(world, active, "a rollback took its place")
     begun = begin_rollback(world, row, beside, to)
+    if over or "one-way schema" not in world.defences:
+        world.memory.accepted.add(begun.id)
     if begun.status is not Status.IN_PROGRESS:
         world.news.refused.append(f"{begun.id} was not begun at once")
     return True
@@ -214,9 +223,14 @@ def converge(world: World) -> bool:
     astray = [e.name for e in reached if e.owed or not e.recorded == world.hosts[e.name].link == where[e.name]]
     if not astray:
         return False
+    over = world.one_way and world.crossed({where[n] for n in astray if world.hosts[n].link != where[n]})
+    if over and world.apart.random() < 0.5:
+        return False
     number = len(world.rows)
     row = Row(f"c{number}", current.version, "converge", number, lane="rollback", completes=current)
     world.rows[row.id] = row
+    if over or "one-way schema" not in world.defences:
+        world.memory.accepted.add(row.id)
     planning.converging(world, row, where, astray)
     world.memory.said[row.id] = Status.PENDING
     move(world, row, Status.IN_PROGRESS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from deployments.engine import plan as engine
 from deployments.engine.facts import Stage, Step, Target
@@ -21,7 +21,7 @@ def site(world: World, idle: int = 0) -> Site:
     serving = tuple(e.name for e in world.living() if e.serving)
     sides = {name: world.sides[name] for name in names if name in world.sides}
     commands = (world.balanced, world.smoke, world.once, 20.0, 20.0, idle)
-    return Site(names, *commands, owed=owed, sides=sides, serving=serving)
+    return Site(names, *commands, owed=owed, sides=sides, serving=serving, hooks=world.hooks)
 
 
 def write(world: World, row: Row, stages: Sequence[PlannedStage], targets: list[Target]) -> None:
@@ -45,7 +45,9 @@ def write(world: World, row: Row, stages: Sequence[PlannedStage], targets: list[
 def forward(world: World, row: Row) -> None:
     """The plan of a forward deployment for the revision that holds now. Raises strategies.Unfit."""
     living = world.living()
-    stages = engine.plan(site(world, sum(not e.serving for e in living)), row.strategy, world.options)
+    row.one_way = row.version in world.one_way and "one-way schema" in world.defences
+    here = replace(site(world, sum(not e.serving for e in living)), one_way=row.one_way)
+    stages = engine.plan(here, row.strategy, world.options)
     changing = {p.target for s in stages for p in s.steps if p.kind == "activate"}
     targets = [
         Target(
@@ -69,6 +71,8 @@ def forward(world: World, row: Row) -> None:
         revision=world.revision,
         way_back={t.endpoint: t.back_content for t in targets},
         risk="low",
+        one_way=row.one_way,
+        if_it_fails="",
     )
     row.plan_hash = engine.plan_hash(wanted)
     write(world, row, stages, targets)

@@ -99,6 +99,8 @@ class Row:
     rested: dict[str, int] = field(default_factory=dict)
     activated: set[str] = field(default_factory=set)
     releases: int = 0
+    one_way: bool = False
+    migrated: tuple[int, int] = (0, 0)
 
     @property
     def open(self) -> bool:
@@ -125,7 +127,7 @@ class Row:
             self.paused,
             self.aborting,
             self.reverts is not None,
-            self.completes is None,
+            self.completes is None and not (self.one_way and self.activated),
             start,
         )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployments.engine import weights as traffic
 from deployments.engine.facts import Step, Target
+from deployments.engine.stages import HOOKS
 from deployments.engine.status import Status, TargetState
 from deployments.engine.strategies import Options
 from deployments.engine.way_back import way_back
@@ -45,6 +47,7 @@ DEFENCES = frozenset(
         "held for people",
         "canary share",
         "once by one name",
+        "one-way schema",
     }
 )
 
@@ -87,10 +90,12 @@ class News:
     shifts: list[tuple[Row, dict[str, int], dict[str, int]]] = field(default_factory=list)
     shares: list[tuple[Row, int, dict[str, int]]] = field(default_factory=list)
     changes: list[tuple[Flight, str, bool]] = field(default_factory=list)
+    switches: list[tuple[Row, str | None, str]] = field(default_factory=list)
     rollbacks: list[Row] = field(default_factory=list)
     undoes: list[tuple[Row, list[Row]]] = field(default_factory=list)
     wakes: list[Row] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -107,6 +112,9 @@ class Memory:
     once: Counter[str] = field(default_factory=Counter)
     released: Counter[str] = field(default_factory=Counter)
     guards: dict[str, dict[int, int]] = field(default_factory=dict)
+    schema: str = ""
+    since: set[str] = field(default_factory=set)
+    accepted: set[str] = field(default_factory=set)
 
 
 class World:
@@ -167,6 +175,14 @@ class World:
         self.held = ""
         self.withdrawn: set[str] = set()
         self.bad: set[str] = set()
+        self._schema()
+
+    def _schema(self) -> None:
+        """Drawn apart, so that worlds without schema changes and hooks stay the worlds that they were."""
+        rng = self.apart = random.Random(f"schema {self.seed}")
+        self.changes_schema = "migrate" in self.once and rng.random() < 0.4
+        self.one_way: set[str] = set()
+        self.hooks = tuple(hook for hook in HOOKS if rng.random() < 0.5) if rng.random() < 0.15 else ()
 
     def some_options(self) -> Options:
         """What an installation may tune, drawn anew."""
@@ -245,6 +261,17 @@ class World:
             for r in self.rows.values()
         )
 
+    def crossed(self, contents: Iterable[str | None]) -> set[str]:
+        """Those that ran before the newest schema change of one way that was begun, and not since."""
+        begun = [r for r in self.rows.values() if r.migrated > (0, 0) and r.version in self.one_way]
+        if not begun or "one-way schema" not in self.defences:
+            return set()
+        barrier = max(begun, key=lambda r: r.migrated)
+        since = {r.version for r in self.rows.values() if r.deployed > barrier.migrated[1]}
+        return {content for content in contents if content} - since - {barrier.version}
+
     def back_for(self, running: str | None, to: str) -> str | None:
-        """Where a host that runs this would go back to."""
-        return way_back(self.goods(), from_content=running, to_content=to)
+        """Where a host that runs this would go back to by itself."""
+        proven = self.goods()
+        over = self.crossed(proven) if self.one_way else set()
+        return way_back([c for c in proven if c not in over], from_content=running, to_content=to)
