@@ -72,5 +72,5 @@ def test_gates_tell_each_reason_and_end_with_1_where_it_may_not_go_on(staged):
     assert done.out.splitlines()[-1] == "it may not go to production"
     told = run("gates", str(staged.pk), "--json").json
     assert told["canPromote"] is False
-    assert len(told["checks"]) == 13
+    assert len(told["checks"]) == 14
     assert Version.objects.get().sealed_at is not None

@@ -335,8 +335,9 @@ def test_a_thousand_tasks_that_go_wrong_are_taken_back_each_once_though_workers_
     forward = {row.task: row for row in run.tasks.filter(way=Way.FORWARD)}
     back = {row.task: row for row in run.tasks.filter(way=Way.BACK)}
     tasks = {task["id"]: task for task in drawn["tasks"]}
-    passed = {name for name, row in forward.items() if row.status == TaskStatus.PASSED}
-    owed = {name for name in passed if "compensationAction" in tasks[name]} | {"cleanup"}
+    # Of one whose worker was lost while the run was ending nobody knows whether it happened.
+    done = {name for name, row in forward.items() if row.status == TaskStatus.PASSED or row.doubtful}
+    owed = {name for name in done if "compensationAction" in tasks[name]} | {"cleanup"}
     assert len(owed) > 100
     assert set(back) == owed
     assert {row.status for row in back.values()} == {TaskStatus.PASSED}
