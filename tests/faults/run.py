@@ -20,6 +20,8 @@ EVERY = 5.0
 QUIET = 60.0
 """Seconds without a fault after which everything must have ended."""
 WINDOWS = (4.0, 4.0, 8.0)
+ROUNDS = 4
+"""Times that what never struck is tried again when the load has ended."""
 MANY, FAULTS_OF_MANY = 100, 100
 """A run of so many deployments proves nothing with fewer faults."""
 
@@ -126,7 +128,7 @@ def _break(
     every: float,
     say: Callable[[str], None],
 ) -> None:
-    """Every fault once in a shuffled order, then again, until the load has ended and each has struck."""
+    """Every fault once in a shuffled order, then again, until the load has ended; then those that never struck."""
     bag: list[faults.Fault] = []
     flying: list[threading.Thread] = []
     alone, next_round = threading.Lock(), 0
@@ -143,20 +145,31 @@ def _break(
         run.injected[fault.name] += 1
         say(f"{fault.name} ({run.injected[fault.name]})")
 
-    while goes_on() or (next_round < 2 and not all(run.injected[fault.name] for fault in faults.ALL)):
+    def begin(fault: faults.Fault) -> None:
+        thread = threading.Thread(target=strike, args=(fault, random.Random(rng.random())), daemon=True)
+        thread.start()
+        flying.append(thread)
+        time.sleep(every)
+
+    def land() -> None:
+        while flying:
+            flying.pop().join(120 + scene.away)
+
+    while goes_on():
         if not bag:
             common, next_round = next_round % 4 != 0, next_round + 1
             bag = [fault for fault in faults.ALL if not (common and fault.rare)]
             rng.shuffle(bag)
             bag.sort(key=lambda fault: fault.early)
             scene.start_beside()
-        fault, chance = bag.pop(), random.Random(rng.random())
-        thread = threading.Thread(target=strike, args=(fault, chance), daemon=True)
-        thread.start()
-        flying.append(thread)
-        time.sleep(every)
-    for thread in flying:
-        thread.join(120)
+        begin(bag.pop())
+    for _ in range(ROUNDS):
+        land()
+        # What met nothing to break is tried again, such as a flush while Valkey was away.
+        for fault in faults.ALL:
+            if not run.injected[fault.name]:
+                begin(fault)
+    land()
 
 
 def _come_to_rest(scene: Scene) -> None:
