@@ -1,6 +1,7 @@
 """What an artifact of almost 2 GB costs in memory: sent to a real `aureus up`, prepared on a real SSH host.
 
-`python -m benchmarks.large_artifact` (`MEGABYTES=200` for a try). Needs three times as much disk.
+`python -m benchmarks.large_artifact` (`MEGABYTES=200` for a try, `STORE=s3` for a bucket of a server beside it). Needs
+three times as much disk.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+from releases.store.s3 import Bucket, S3Store
 from tests.flows.rig import Rig
 
 MEGABYTES = int(os.environ.get("MEGABYTES", "2040"))
@@ -82,7 +85,8 @@ def run() -> None:
     """Measure, print, and end with 1 if a process grew too much."""
     folder = Path(tempfile.mkdtemp(prefix="aureus-large-"))
     folder.chmod(0o711)
-    rig = Rig(folder)
+    server, store = _bucket() if os.environ.get("STORE") == "s3" else (None, {})
+    rig = Rig(folder, **store)
     try:
         rig.begin()
         rig.fleet("large", {"staging": 1}, None, staging={"healthy_within": 600})
@@ -90,7 +94,21 @@ def run() -> None:
         _measure(rig, file)
     finally:
         rig.end()
+        if server is not None:
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bucket() -> tuple[Any, dict[str, str]]:
+    """A server that speaks S3, in this process, which is not measured; and how Aureus reaches its bucket."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    S3Store(Bucket("large", "", url, None, "key", "secret"))._client.create_bucket(Bucket="large")
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    return server, {"ARTIFACT_STORE": "s3://large", "S3_ENDPOINT_URL": url, **keys}
 
 
 def _archive(folder: Path) -> Path:

@@ -13,11 +13,8 @@ from releases import noting
 from releases.models import Application, Evidence, Version, Waiver
 
 
-class ReadOnly(ModelAdmin):
+class Shown:
     """Everybody who may enter the console looks, nobody edits."""
-
-    list_per_page = 50
-    show_full_result_count = False
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.is_staff
@@ -33,6 +30,13 @@ class ReadOnly(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class ReadOnly(Shown, ModelAdmin):
+    """Rows of a list, and a page each."""
+
+    list_per_page = 50
+    show_full_result_count = False
 
 
 @admin.register(Application)

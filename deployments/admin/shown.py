@@ -7,9 +7,9 @@ from typing import Any
 from django.http import HttpRequest
 
 from aureus.journal.actor import Role
-from releases.admin import ReadOnly
+from releases.admin import ReadOnly, Shown
 
-__all__ = ["LABELS", "Configured", "ReadOnly"]
+__all__ = ["LABELS", "Configured", "ReadOnly", "Shown"]
 
 LABELS = {
     "pending": "info",

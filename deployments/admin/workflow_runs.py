@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -10,30 +10,20 @@ from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from deployments.admin.shown import LABELS, ReadOnly
+from deployments.admin.shown import LABELS, ReadOnly, Shown
 from health.models import TaskRun, WorkflowRun
 
 
-class TaskRunInline(TabularInline):
+class TaskRunInline(Shown, TabularInline):
     """The way forward in its order, then the way back."""
 
     model = TaskRun
     extra = 0
     show_title = False
-    can_delete = False
     ordering: ClassVar = ("-way", "position")
     fields: ClassVar = ("task", "way", "status", "attempts", "reason", "output", "started_at", "ended_at")
     readonly_fields: ClassVar = fields
     per_page = 100
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.is_staff
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(WorkflowRun)

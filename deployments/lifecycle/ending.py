@@ -176,8 +176,9 @@ def over_schema_change(
     """The schema change that undoing it would take code back over, on hosts that changed or lost their traffic."""
     covered = _covered(origin, also)
     moved = rows.left_by(origin) | _activated({origin.pk, *(t.deployment_id for t in covered)})
-    # A host that was only taken out keeps what it runs, unless all are to go to one content.
-    moved |= {t.name for t in covered if to_content and t.from_content != to_content}
+    # A host that was only taken out keeps what it runs, unless all are to go to one content. What an owed one runs is
+    # not known, since work on it may have gone on after it was abandoned.
+    moved |= {t.name for t in covered if t.endpoint.owed or (to_content and t.from_content != to_content)}
     backs = _ways_back(origin, covered)
     to = {to_content or back for name, back in backs.items() if name in moved}
     return schema.crossing(origin.installation, to - {""})

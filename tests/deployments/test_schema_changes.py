@@ -9,7 +9,7 @@ from deployments import lifecycle
 from deployments.configuring import configure
 from deployments.explain import explain
 from deployments.gating import checks, reasons
-from deployments.models import Deployment, Environment, Incident, Installation, Pool, Step
+from deployments.models import Deployment, Endpoint, Environment, Incident, Installation, Pool, Step
 from deployments.snapshot import policy_of
 from health.models import SmokeRun, Window
 from releases import registry
@@ -241,6 +241,22 @@ def test_an_abort_before_any_activation_puts_back_in_what_was_only_taken_out(fle
     lifecycle.abort(deployment.pk, actor=BOB, reason="wrong one")
     fleet.run()
     assert Pool.objects.get().weights == {"staging-1": 100, "staging-2": 100}
+
+
+def test_an_owed_host_that_was_only_taken_out_counts_as_changed_since_nobody_knows_what_it_runs(fleet, here):
+    fleet.deployed("1.0.0")
+    deployment = ask(fleet, "1.1.0", "contract")
+    fleet.play_until(lambda: deployment.steps.filter(kind="take_out", attempts__gt=0, status="passed").exists())
+    assert not deployment.steps.filter(kind="activate", attempts__gt=0).exists()
+    first = deployment.targets.get(claimed_at__isnull=False)
+    Endpoint.objects.filter(pk=first.endpoint_id).update(owed="abandoned by bob: it hung")
+    with pytest.raises(Conflict, match=r"1\.0\.0 last ran before it"):
+        lifecycle.roll_back(deployment.pk, actor=BOB, reason="not today")
+    Endpoint.objects.filter(pk=first.endpoint_id).update(owed="")
+    rollback, _ = lifecycle.roll_back(deployment.pk, actor=BOB, reason="not today")
+    fleet.run()
+    rollback.refresh_from_db()
+    assert rollback.status == "deployed"
 
 
 def test_nor_does_a_person_name_an_older_version_before_any_activation_without_a_word(fleet, here):

@@ -141,7 +141,8 @@ def over_schema(world: World, row: Row, also: Row | None = None, to: str | None 
         return False
     hosts = covered(world, row, also)
     moved = planning.left_by(world, row) | activations(world, row, also)
-    moved |= {t.endpoint for t in hosts if to and t.from_content != to}
+    owed = {e.name for e in world.living() if e.owed}
+    moved |= {t.endpoint for t in hosts if t.endpoint in owed or (to and t.from_content != to)}
     backs = ways_back(world, row, hosts, also)
     return bool(world.crossed({to or back for name, back in backs.items() if name in moved}))
 
