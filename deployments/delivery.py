@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 import structlog
 
@@ -78,7 +78,7 @@ class Differences:
         return replace(whole, archive=lambda: packed.open("rb"), sha256=found, size=size, base=made)
 
     def _entries(self, artifact: Artifact) -> list[Entry]:
-        def write(out: BinaryIO) -> None:
+        def write(out: IO[bytes]) -> None:
             with self._store.open(artifact.store_key) as archive:
                 for entry in entries(archive):
                     out.write(json.dumps(astuple(entry)).encode() + b"\n")
@@ -86,11 +86,11 @@ class Differences:
         with self._kept(f"{artifact.sha256}.entries", write).open("rb") as lines:
             return [Entry(*json.loads(line)) for line in lines]
 
-    def _pack(self, artifact: Artifact, without: tuple[str, ...], out: BinaryIO) -> None:
+    def _pack(self, artifact: Artifact, without: tuple[str, ...], out: IO[bytes]) -> None:
         with self._store.open(artifact.store_key) as archive:
             pack(archive, frozenset(without), out)
 
-    def _kept(self, name: str, write: Callable[[BinaryIO], None]) -> Path:
+    def _kept(self, name: str, write: Callable[[IO[bytes]], None]) -> Path:
         """The file of that name, written whole or not at all the first time."""
         file = self._folder / name
         with suppress(FileNotFoundError):
@@ -99,7 +99,7 @@ class Differences:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._forget()
         with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".new-", delete_on_close=False) as new:
-            write(new)  # type: ignore[arg-type]
+            write(new)
             new.close()
             os.replace(new.name, file)
         return file

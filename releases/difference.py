@@ -9,7 +9,7 @@ import hashlib
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 FILE, LINK, FOLDER = "file", "link", "folder"
 OURS = frozenset({"workflow.json", ".manifest", ".links", ".aureus-env"})
@@ -30,7 +30,7 @@ def entries(archive: BinaryIO) -> Iterator[Entry]:
     """The members that a release has from its archive, in the archive's order."""
     for path, tar, member in _members(archive):
         if member.isreg():
-            yield Entry(path, FILE, member.mode & 0o777, _sha256(tar.extractfile(member)))
+            yield Entry(path, FILE, member.mode & 0o777, _sha256(_opened(tar, member)))
         elif member.issym():
             yield Entry(path, LINK, member.mode & 0o777, member.linkname)
         else:
@@ -43,12 +43,12 @@ def unchanged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(e.path for e in new if e.kind == FILE and had.get(e.path) == (e.mode, e.what))
 
 
-def pack(archive: BinaryIO, without: Collection[str], out: BinaryIO) -> None:
+def pack(archive: BinaryIO, without: Collection[str], out: IO[bytes]) -> None:
     """Write a .tar.gz of all members but those files."""
     with tarfile.open(fileobj=out, mode="w|gz") as packed:
         for path, tar, member in _members(archive):
             if path not in without:
-                packed.addfile(member, tar.extractfile(member) if member.isreg() else None)
+                packed.addfile(member, _opened(tar, member) if member.isreg() else None)
                 packed.members = []  # type: ignore[attr-defined]
 
 
@@ -74,8 +74,14 @@ def _members(archive: BinaryIO) -> Iterator[tuple[str, tarfile.TarFile, tarfile.
                 yield path, tar, member
 
 
-def _sha256(contents: object) -> str:
+def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    contents = tar.extractfile(member)
+    assert contents is not None  # it is a file
+    return contents
+
+
+def _sha256(contents: IO[bytes]) -> str:
     digest = hashlib.sha256()
-    while piece := contents.read(65_536):  # type: ignore[attr-defined]
+    while piece := contents.read(65_536):
         digest.update(piece)
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from deployments.delivery import LEAST, Differences
 from deployments.models import Installation
 from deployments.outside import Outside, files_of
 from releases import registry
+from releases.difference import entries
 from releases.models import Version
 from releases.store.directory import DirectoryStore
 from tests.deployments.conftest import ALICE, Fleet
@@ -75,6 +76,13 @@ def test_little_is_sent_where_little_has_changed_and_it_is_worked_out_once(fleet
     again = smaller(Differences(tmp_path / "kept", store), store, new, old)
     assert replace(again, archive=small.archive) == small
     assert store.opened == read
+
+
+def test_the_same_archive_with_other_variables_sends_none_of_its_files(fleet, store, kept):
+    made = version(fleet, store, "1.0.0", {**LARGE, "app": b"1"})
+    small = smaller(kept, store, made, made)
+    with small.archive() as stream:
+        assert list(entries(stream)) == []
 
 
 def test_the_whole_is_sent_where_it_is_small_or_much_has_changed_or_nothing_can_be_kept(fleet, store, tmp_path, kept):
